@@ -1,0 +1,49 @@
+# The entrance: people and CI call these and nothing else.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+
+.PHONY: run test lint fmt bench map clean setup bench-ingest
+
+run: $(VENV)/.stamp-run
+	$(BIN)/earwitness demo
+
+test: $(VENV)/.stamp-dev
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.stamp-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+fmt: $(VENV)/.stamp-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: bench-ingest
+
+bench-ingest: $(VENV)/.stamp-dev
+	$(BIN)/python -m bench.ingest
+
+map: # what each module owns, from its first sentence
+	@$(PYTHON) -m bench.map
+
+setup: $(VENV)/.stamp-dev
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Earwitness needs Python 3.11 or newer: make PYTHON=/path/to/python3.11 run"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.stamp-run: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e '.[gpu]'
+	@touch $@
+
+$(VENV)/.stamp-dev: $(VENV)/bin/python pyproject.toml constraints.txt
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.stamp-run
+
+clean:
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

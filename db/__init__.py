@@ -1,0 +1,1 @@
+"""Own the database: tables, views, migrations, work claims and queries. Functions take a session; callers commit."""

@@ -1,0 +1,1 @@
+"""Own the steps from each release's schema to the next."""

@@ -1,0 +1,1 @@
+"""Hold one module for each schema step, in order."""

@@ -1,0 +1,70 @@
+"""Bring a database to the schema of this release, and say how far it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, text
+
+from db.database import Database
+
+_UPGRADE_LOCK = 0x0EA41  # any fixed number: two processes that upgrade at once take turns
+
+
+class SchemaOutdated(Exception):
+    """The database has not been upgraded to this release."""
+
+    code = "schema_outdated"
+    retryable = False
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def newest_revision() -> str:
+    """Return the revision that this release's code expects."""
+    revision = ScriptDirectory.from_config(_config()).get_current_head()
+    if revision is None:
+        raise RuntimeError("the package holds no migrations")
+    return revision
+
+
+def current_revision(database: Database) -> str | None:
+    """Return the revision that the database is at, None for an empty one."""
+    with database.engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
+def upgrade(database: Database) -> str:
+    """Apply the missing migrations and return the revision reached. Safe to run from several processes at once."""
+    with database.engine.connect() as connection:
+        if database.is_sqlite:
+            _migrate(connection)
+        else:
+            with connection.begin():
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
+                _migrate(connection)
+    return newest_revision()
+
+
+def _migrate(connection: Connection) -> None:
+    config = _config()
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+def check_schema(database: Database) -> None:
+    """Raise ``SchemaOutdated`` with the command to run when the database is not at this release's revision."""
+    found, wanted = current_revision(database), newest_revision()
+    if found != wanted:
+        raise SchemaOutdated(
+            f"the database is at revision {found or 'none'}, this release needs {wanted}: run `earwitness db upgrade`"
+        )

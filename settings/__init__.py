@@ -1,0 +1,140 @@
+"""Read the environment once, at the edges (``api``, ``workers``, ``cli``); everything else gets plain values."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "EARWITNESS_"
+
+
+class InvalidSettings(Exception):
+    """A setting has a wrong value."""
+
+    code = "invalid_settings"
+    retryable = False
+
+
+class Settings(BaseSettings):
+    """Everything that can be set, with the default that is right for a newcomer's laptop."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    data_dir: Path = Field(
+        Path("earwitness-data"), description="Folder of the embedded database, objects and temporary files."
+    )
+    database_url: str = Field(
+        "",
+        description="SQLAlchemy URL. Empty: SQLite in the data folder. PostgreSQL: postgresql://user:pw@host/db.",
+    )
+    broker_url: str = Field(
+        "", description="Redis URL for Celery, redis://host:6379/0. Empty: workers poll the database."
+    )
+    storage_url: str = Field(
+        "",
+        description="Where timelines and uploads go: a folder, or s3://bucket/prefix. Empty: the data folder.",
+    )
+    file_roots: Annotated[tuple[Path, ...], NoDecode] = Field(
+        (), description="Folders that file:// sources may name, separated by ':'. Empty: none."
+    )
+    s3_endpoint_url: str | None = Field(None, description="S3 endpoint; empty means Amazon's.")
+    s3_region: str | None = Field(None, description="S3 region.")
+    s3_path_style: bool = Field(
+        False, description="Address buckets by path; most self-hosted S3 servers want true."
+    )
+    model: str = Field(
+        "tiny",
+        description="What hears: 'tiny' (untrained, for trying the machinery), a checkpoint folder, or a hub name.",
+    )
+    model_revision: str | None = Field(
+        None, description="The 40-digit commit of a hub model; required when the model is a hub name."
+    )
+    device: str = Field("auto", description="Where the model runs: auto, cpu, cuda or cuda:N.")
+    places: int = Field(8, ge=1, le=1024, description="Chunks that one model process holds at a time.")
+    api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
+    api_port: int = Field(8000, ge=0, le=65535, description="Port that the API listens on.")
+    lease_seconds: float = Field(
+        60.0, gt=0.2, description="Time after which a silent worker's work is taken over."
+    )
+    poll_seconds: float = Field(0.5, gt=0.01, description="Longest pause between two looks for ready work.")
+    cpu_workers: int = Field(2, ge=1, le=256, description="Recordings that one CPU worker plans at a time.")
+    max_recording_seconds: float = Field(
+        100 * 3600.0, gt=0, description="Longest recording in decoded seconds; longer ones are refused."
+    )
+    max_upload_bytes: int = Field(4 * 2**30, gt=0, description="Largest upload.")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least log level shown."
+    )
+
+    @field_validator("file_roots", mode="before")
+    @classmethod
+    def _split_roots(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(Path(part) for part in value.split(os.pathsep) if part)
+        return value
+
+    @field_validator("database_url")
+    @classmethod
+    def _known_database(cls, value: str) -> str:
+        scheme = value.split("://", 1)[0].split("+", 1)[0]
+        if value and scheme not in ("sqlite", "postgresql", "postgres"):
+            raise ValueError(
+                f"unknown database {scheme!r}: use sqlite:///FILE or postgresql://USER:PW@HOST/DB"
+            )
+        return value
+
+    @field_validator("broker_url")
+    @classmethod
+    def _known_broker(cls, value: str) -> str:
+        if value and value.split("://", 1)[0] not in ("redis", "rediss", "unix", "redis+socket"):
+            raise ValueError("unknown broker: use redis://HOST:PORT/DB, rediss:// or redis+socket:///PATH")
+        return value
+
+    @cached_property
+    def resolved_database_url(self) -> str:
+        """The database to use: the one that is set, else SQLite in the data folder."""
+        if not self.database_url:
+            return f"sqlite:///{self.data_dir.absolute() / 'earwitness.db'}"
+        scheme, _, rest = self.database_url.partition("://")
+        return f"postgresql+psycopg://{rest}" if scheme in ("postgresql", "postgres") else self.database_url
+
+    @cached_property
+    def resolved_storage_url(self) -> str:
+        """The base URI of our own objects: ``s3://...`` as set, else a ``file://`` URI of a folder."""
+        if self.storage_url.startswith(("s3://", "file://")):
+            return self.storage_url.rstrip("/")
+        folder = Path(self.storage_url) if self.storage_url else self.data_dir / "objects"
+        return folder.absolute().as_uri()
+
+    @cached_property
+    def scratch_dir(self) -> Path:
+        """Where workers keep their private temporary folders, one for each lease."""
+        return self.data_dir.absolute() / "scratch"
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the workers poll the database, with no broker."""
+        return not self.broker_url
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the settings from the environment; raises ``InvalidSettings`` naming the variables that are wrong."""
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # the values are validated by pydantic
+    except ValidationError as error:
+        facts = "; ".join(
+            f"{PREFIX}{str(fault['loc'][0]).upper() if fault['loc'] else '?'}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise InvalidSettings(f"wrong settings: {facts}") from None
+
+
+def unknown_variables() -> list[str]:
+    """Name the environment variables with our prefix that no setting reads: most likely misspelled."""
+    known = {f"{PREFIX}{name.upper()}" for name in Settings.model_fields}
+    return sorted(name for name in os.environ if name.startswith(PREFIX) and name not in known)
