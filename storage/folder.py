@@ -1,0 +1,249 @@
+"""Keep objects as files below a few allowed folders.
+
+A crash while writing leaves a hidden ``.earwitness-*.part`` file behind, which no listing shows. Two objects
+cannot be named ``a`` and ``a/b`` here, as they can in S3; an empty folder may stay when its last object is
+deleted.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from storage.errors import (
+    InputAccessDenied,
+    InputChanged,
+    InputNotFound,
+    InvalidRange,
+    InvalidUri,
+    StorageError,
+    StorageUnavailable,
+)
+from storage.store import BLOCK_BYTES, ObjectInfo
+from storage.uris import folder_uri, parse_file
+
+_PART_PREFIX, _PART_SUFFIX = ".earwitness-", ".part"
+_ERRORS: dict[int, type[StorageError]] = {
+    errno.ENOENT: InputNotFound,
+    errno.ENOTDIR: InputNotFound,
+    errno.EISDIR: InputNotFound,
+    errno.EACCES: InputAccessDenied,
+    errno.EPERM: InputAccessDenied,
+    errno.EROFS: InputAccessDenied,
+    errno.ELOOP: InputAccessDenied,
+    errno.ENAMETOOLONG: InvalidUri,
+}
+
+
+class FolderStore:
+    """Store objects under ``file:///`` URIs; whatever lies outside ``roots``, also by a link, is denied."""
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self._roots = [Path(os.path.realpath(root)) for root in roots]
+
+    def head(self, uri: str) -> ObjectInfo:
+        """Return size, version and time of a file; see ``ObjectStore``."""
+        with self._open(uri) as file:
+            return _info(uri, os.fstat(file.fileno()))
+
+    def read(self, uri: str, start: int, end: int, *, version: str | None = None) -> bytes:
+        """Return a byte range of a file; see ``ObjectStore``."""
+        if not 0 <= start <= end:
+            raise InvalidRange(f"bytes {start} to {end} are no range")
+        if start == end:
+            return b""
+        with self._open(uri) as file:
+            info = _check_version(_info(uri, os.fstat(file.fileno())), version)
+            if end > info.size_bytes:
+                raise InvalidRange(f"{uri} holds {info.size_bytes} bytes, not {start} to {end}")
+            with _translated(uri):
+                file.seek(start)
+                return _read_exactly(file, end - start, uri)
+
+    def stream(
+        self, uri: str, *, version: str | None = None, block_bytes: int = BLOCK_BYTES
+    ) -> Iterator[bytes]:
+        """Yield a file in blocks; see ``ObjectStore``."""
+        with self._open(uri) as file:
+            info = _check_version(_info(uri, os.fstat(file.fileno())), version)
+            for start in range(0, info.size_bytes, block_bytes):
+                with _translated(uri):
+                    block = _read_exactly(file, min(block_bytes, info.size_bytes - start), uri)
+                yield block
+            _check_version(_info(uri, os.fstat(file.fileno())), info.version)
+
+    @contextmanager
+    def writer(self, uri: str) -> Iterator[_FolderWriter]:
+        """Write a file beside its place and rename it there; see ``ObjectStore``."""
+        path = self._resolve(uri)
+        if uri.endswith("/") or path in self._roots:
+            raise InvalidUri(f"{uri} names a folder")
+        with _translated(uri):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            writer = _FolderWriter(uri, path)
+        try:
+            yield writer
+            with _translated(uri):
+                writer.commit()
+        except BaseException:
+            writer.abort()
+            raise
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield the files whose URI begins with ``prefix``; links to folders are not followed."""
+        path = parse_file(prefix)
+        if Path(os.path.realpath(path)) in self._roots:
+            path = path.rstrip("/") + "/"
+        folder, _, name = path.rpartition("/")
+        self._resolve(folder_uri(Path(folder or "/")))
+        for found in _walk(Path(folder or "/"), name):
+            # A file can vanish before we look at it; a link that leads outside is not ours to show.
+            with suppress(InputNotFound, InputAccessDenied):
+                yield self.head(folder_uri(Path(found)))
+
+    def delete(self, uri: str) -> None:
+        """Remove a file; see ``ObjectStore``."""
+        path = self._resolve(uri, follow=False)
+        with _translated(uri), suppress(FileNotFoundError, NotADirectoryError):
+            path.unlink()
+
+    def _resolve(self, uri: str, *, follow: bool = True) -> Path:
+        """Return the real path, or refuse it; ``follow=False`` keeps a link in the last place."""
+        named = Path(parse_file(uri))
+        with _translated(uri):
+            real = Path(os.path.realpath(named if follow else named.parent))
+        path = real if follow else real / named.name
+        if not any(path.is_relative_to(root) for root in self._roots):
+            raise InputAccessDenied(f"{uri} lies outside the folders that this service may use")
+        return path
+
+    def _open(self, uri: str) -> BinaryIO:
+        """Open a regular file for reading.
+
+        The path was resolved a moment ago; walking it without following links keeps a link that is swapped in
+        meanwhile from leading outside.
+        """
+        path = self._resolve(uri)
+        with _translated(uri):
+            descriptor = _open_without_links(path)
+        file = os.fdopen(descriptor, "rb", buffering=0)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            file.close()
+            raise InputNotFound(f"{uri} is not a file")
+        return file
+
+
+class _FolderWriter:
+    """Fill a hidden file beside the object's place; ``commit`` moves it there."""
+
+    def __init__(self, uri: str, path: Path) -> None:
+        self._uri, self._path = uri, path
+        self._part = path.with_name(f"{_PART_PREFIX}{secrets.token_hex(8)}{_PART_SUFFIX}")
+        self._file = open(self._part, "xb", buffering=0)  # noqa: SIM115 - commit and abort close it
+        self._info: ObjectInfo | None = None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append ``data``."""
+        view = memoryview(data).cast("B")
+        with _translated(self._uri):
+            while view:
+                view = view[self._file.write(view) :]
+
+    @property
+    def info(self) -> ObjectInfo:
+        """The finished object."""
+        if self._info is None:
+            raise RuntimeError("the object is not finished before the with block has ended")
+        return self._info
+
+    def commit(self) -> None:
+        """Make the object visible, safely on the disk: first its bytes, then its name."""
+        os.fsync(self._file.fileno())
+        self._info = _info(self._uri, os.fstat(self._file.fileno()))
+        os.replace(self._part, self._path)
+        self._file.close()
+        _sync_folder(self._path.parent)
+
+    def abort(self) -> None:
+        """Leave nothing behind."""
+        self._file.close()
+        self._part.unlink(missing_ok=True)
+
+
+@contextmanager
+def _translated(uri: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        fact = _ERRORS.get(error.errno or 0, StorageUnavailable)
+        raise fact(f"{uri}: {os.strerror(error.errno or errno.EIO)}") from error
+
+
+def _info(uri: str, status: os.stat_result) -> ObjectInfo:
+    return ObjectInfo(
+        uri=uri,
+        size_bytes=status.st_size,
+        version=f"{status.st_size}-{status.st_mtime_ns}-{status.st_ino}",
+        modified_at=datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC),
+    )
+
+
+def _check_version(info: ObjectInfo, version: str | None) -> ObjectInfo:
+    if version not in (None, info.version):
+        raise InputChanged(f"{info.uri} changed since it was first looked at: submit it again")
+    return info
+
+
+def _read_exactly(file: BinaryIO, count: int, uri: str) -> bytes:
+    blocks: list[bytes] = []
+    while count:
+        block = file.read(count)
+        if not block:
+            raise InputChanged(f"{uri} became shorter while it was read")
+        blocks.append(block)
+        count -= len(block)
+    return blocks[0] if len(blocks) == 1 else b"".join(blocks)
+
+
+def _open_without_links(path: Path) -> int:
+    folder = os.open("/", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in path.parts[1:-1]:
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        # O_NONBLOCK: opening a named pipe must not wait for its other end.
+        return os.open(path.name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _walk(folder: Path, name_prefix: str) -> Iterator[str]:
+    """Yield the paths below ``folder`` in the order of S3: a folder sorts as its name with a slash."""
+    try:
+        with os.scandir(folder) as scan:
+            entries = [entry for entry in scan if entry.name.startswith(name_prefix)]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    is_folder = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
+    entries.sort(key=lambda entry: os.fsencode(entry.name + "/" if is_folder[entry.name] else entry.name))
+    for entry in entries:
+        if is_folder[entry.name]:
+            yield from _walk(Path(entry.path), "")
+        elif not (entry.name.startswith(_PART_PREFIX) and entry.name.endswith(_PART_SUFFIX)):
+            yield entry.path
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

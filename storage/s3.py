@@ -1,0 +1,280 @@
+"""Keep objects in S3, or in anything that speaks its protocol.
+
+Reads are ranged and pinned to one ETag. A crash while writing leaves an unfinished multipart upload, which is
+invisible but paid for: give the bucket a lifecycle rule that aborts those after a day.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Literal
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+)
+from urllib3.exceptions import HTTPError
+
+from storage.errors import (
+    InputAccessDenied,
+    InputArchived,
+    InputChanged,
+    InputNotFound,
+    InputWrongRegion,
+    InvalidRange,
+    StorageError,
+    StorageUnavailable,
+)
+from storage.s3_options import S3Options
+from storage.store import BLOCK_BYTES, ObjectInfo
+from storage.uris import parse_s3
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+PART_BYTES = 16 * 1024 * 1024  # at most 10,000 parts make an object: 160 GiB
+FIRST_PAUSE_SECONDS = 0.1  # before a block is asked for again; doubles each time
+
+# HTTPError and ConnectionError: what is raised while a body is read and botocore does not wrap.
+_BROKEN_BODY = (HTTPClientError, IncompleteReadError, HTTPError, ConnectionError)
+
+# HEAD answers have no body, so that their code is the bare status.
+_FACTS: dict[str, tuple[type[StorageError], str]] = {
+    **dict.fromkeys(
+        ("404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound"),
+        (InputNotFound, "there is no such object"),
+    ),
+    **dict.fromkeys(
+        ("403", "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken",
+         "InvalidToken", "AllAccessDisabled", "AccountProblem"),
+        (InputAccessDenied, "access is denied: grant the service's credentials access to it"),
+    ),
+    **dict.fromkeys(
+        ("301", "307", "PermanentRedirect", "AuthorizationHeaderMalformed",
+         "IllegalLocationConstraintException"),
+        (InputWrongRegion, "its bucket is in another region than the configured one"),
+    ),
+    "InvalidObjectState": (InputArchived, "it is archived: restore it and submit it again"),
+    **dict.fromkeys(
+        ("412", "PreconditionFailed"),
+        (InputChanged, "it changed since it was first looked at: submit it again"),
+    ),
+    **dict.fromkeys(("416", "InvalidRange"), (InvalidRange, "it does not hold the asked bytes")),
+}  # fmt: skip
+
+
+class S3Store:
+    """Store objects under ``s3://bucket/key`` URIs."""
+
+    def __init__(self, options: S3Options) -> None:
+        self._attempts = options.attempts
+        self._client: S3Client = boto3.session.Session().client(
+            "s3",
+            endpoint_url=options.endpoint_url,
+            region_name=options.region,
+            aws_access_key_id=options.access_key_id,
+            aws_secret_access_key=options.secret_access_key,
+            config=_client_config(options),
+        )
+
+    def head(self, uri: str) -> ObjectInfo:
+        """Return size, ETag and time of an object; see ``ObjectStore``."""
+        bucket, key = parse_s3(uri)
+        with _translated(uri):
+            found = self._client.head_object(Bucket=bucket, Key=key)
+        return ObjectInfo(uri, found["ContentLength"], _version(found["ETag"]), found["LastModified"])
+
+    def read(self, uri: str, start: int, end: int, *, version: str | None = None) -> bytes:
+        """Return a byte range of an object; see ``ObjectStore``."""
+        if not 0 <= start <= end:
+            raise InvalidRange(f"bytes {start} to {end} are no range")
+        return b"" if start == end else self._get(uri, start, end, version)
+
+    def stream(
+        self, uri: str, *, version: str | None = None, block_bytes: int = BLOCK_BYTES
+    ) -> Iterator[bytes]:
+        """Yield an object in ranged reads, all pinned to one ETag; see ``ObjectStore``."""
+        info = self.head(uri)
+        if version not in (None, info.version):
+            raise InputChanged(f"{uri}: {_FACTS['412'][1]}")
+        for start in range(0, info.size_bytes, block_bytes):
+            yield self._get(uri, start, min(start + block_bytes, info.size_bytes), info.version)
+
+    @contextmanager
+    def writer(self, uri: str) -> Iterator[_S3Writer]:
+        """Upload an object, in parts when it is large; see ``ObjectStore``."""
+        writer = _S3Writer(self._client, uri)
+        try:
+            yield writer
+            writer.commit(self)
+        except BaseException:
+            writer.abort()
+            raise
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        """Yield the objects below a prefix, page by page; see ``ObjectStore``."""
+        bucket, key_prefix = parse_s3(prefix, need_key=False)
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key_prefix)
+        with _translated(prefix):
+            for page in pages:
+                for found in page.get("Contents", []):
+                    yield ObjectInfo(
+                        f"s3://{bucket}/{found['Key']}",
+                        found["Size"],
+                        _version(found["ETag"]),
+                        found["LastModified"],
+                    )
+
+    def delete(self, uri: str) -> None:
+        """Remove an object; see ``ObjectStore``."""
+        bucket, key = parse_s3(uri)
+        with _translated(uri):
+            self._client.delete_object(Bucket=bucket, Key=key)
+
+    def _get(self, uri: str, start: int, end: int, version: str | None) -> bytes:
+        """Fetch a range, again when its body breaks off: the client's own retries end where it begins."""
+        for attempt in range(self._attempts):
+            if attempt:
+                time.sleep(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
+            with suppress(*_BROKEN_BODY):
+                body = self._get_once(uri, start, end, version)
+                if len(body) == end - start:
+                    return body
+        raise StorageUnavailable(f"{uri}: bytes {start} to {end} broke off {self._attempts} times")
+
+    def _get_once(self, uri: str, start: int, end: int, version: str | None) -> bytes:
+        bucket, key = parse_s3(uri)
+        pinned: dict[str, Any] = {} if version is None else {"IfMatch": f'"{version}"'}
+        with _translated(uri, keep=_BROKEN_BODY):
+            found = self._client.get_object(
+                Bucket=bucket, Key=key, Range=f"bytes={start}-{end - 1}", **pinned
+            )
+            with found["Body"] as stream:
+                _check_range(uri, found.get("ContentRange", ""), end)
+                # Some servers ignore If-Match.
+                if version not in (None, _version(found["ETag"])):
+                    raise InputChanged(f"{uri}: {_FACTS['412'][1]}")
+                return stream.read()
+
+
+class _S3Writer:
+    """Collect a part and send it; an object of one part is a single PUT."""
+
+    def __init__(self, client: S3Client, uri: str) -> None:
+        self._client, self._uri = client, uri
+        self._bucket, self._key = parse_s3(uri)
+        self._buffer = bytearray()
+        self._parts: list[CompletedPartTypeDef] = []
+        self._upload_id: str | None = None
+        self._info: ObjectInfo | None = None
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Append ``data``; sends whole parts."""
+        self._buffer += data
+        while len(self._buffer) >= PART_BYTES:
+            self._send_part(bytes(memoryview(self._buffer)[:PART_BYTES]))
+            del self._buffer[:PART_BYTES]
+
+    @property
+    def info(self) -> ObjectInfo:
+        """The finished object."""
+        if self._info is None:
+            raise RuntimeError("the object is not finished before the with block has ended")
+        return self._info
+
+    def commit(self, store: S3Store) -> None:
+        """Make the object visible; raises ``InputChanged`` when another writer replaced it at once."""
+        etag = self._put() if self._upload_id is None else self._complete()
+        info = store.head(self._uri)
+        if info.version != _version(etag):
+            raise InputChanged(f"{self._uri} was replaced by another writer at the same time")
+        self._info, self._upload_id = info, None
+
+    def abort(self) -> None:
+        """Drop the parts that were sent; the error that led here is the one worth telling."""
+        if self._upload_id is not None:
+            with suppress(BotoCoreError, ClientError):
+                self._client.abort_multipart_upload(
+                    Bucket=self._bucket, Key=self._key, UploadId=self._upload_id
+                )
+
+    def _put(self) -> str:
+        with _translated(self._uri):
+            return self._client.put_object(Bucket=self._bucket, Key=self._key, Body=bytes(self._buffer))[
+                "ETag"
+            ]
+
+    def _send_part(self, data: bytes) -> None:
+        with _translated(self._uri):
+            if self._upload_id is None:
+                self._upload_id = self._client.create_multipart_upload(Bucket=self._bucket, Key=self._key)[
+                    "UploadId"
+                ]
+            number = len(self._parts) + 1
+            sent = self._client.upload_part(
+                Bucket=self._bucket, Key=self._key, UploadId=self._upload_id, PartNumber=number, Body=data
+            )
+        self._parts.append({"ETag": sent["ETag"], "PartNumber": number})
+
+    def _complete(self) -> str:
+        if self._buffer:
+            self._send_part(bytes(self._buffer))
+        assert self._upload_id is not None
+        with _translated(self._uri):
+            return self._client.complete_multipart_upload(
+                Bucket=self._bucket,
+                Key=self._key,
+                UploadId=self._upload_id,
+                MultipartUpload={"Parts": self._parts},
+            )["ETag"]
+
+
+def _client_config(options: S3Options) -> Config:
+    # Other servers do not all know the checksums that the client adds on its own since 2025.
+    checksums: Literal["when_supported", "when_required"]
+    checksums = "when_supported" if options.endpoint_url is None else "when_required"
+    return Config(
+        connect_timeout=options.connect_timeout_seconds,
+        read_timeout=options.read_timeout_seconds,
+        retries={"mode": "standard", "total_max_attempts": options.attempts},
+        max_pool_connections=options.connections,
+        s3={"addressing_style": "path" if options.path_style else "auto"},
+        request_checksum_calculation=checksums,
+        response_checksum_validation=checksums,
+    )
+
+
+def _check_range(uri: str, content_range: str, end: int) -> None:
+    """Refuse an answer that was cut because the object ends early: ``bytes 0-9/10`` tells its whole size."""
+    size = content_range.rpartition("/")[2]
+    if size.isdecimal() and int(size) < end:
+        raise InvalidRange(f"{uri} holds {size} bytes, fewer than the {end} that were asked for")
+
+
+def _version(etag: str) -> str:
+    return etag.strip('"')
+
+
+@contextmanager
+def _translated(uri: str, keep: tuple[type[Exception], ...] = ()) -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
+        fact, text = _FACTS.get(code) or _FACTS.get(status) or (StorageUnavailable, f"the store said {code}")
+        raise fact(f"{uri}: {text}") from error
+    except keep:
+        raise
+    except NoCredentialsError as error:
+        raise InputAccessDenied(f"{uri}: no S3 credentials are configured") from error
+    except BotoCoreError as error:
+        raise StorageUnavailable(f"{uri}: the store did not answer ({type(error).__name__})") from error
