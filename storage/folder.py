@@ -133,11 +133,10 @@ class FolderStore:
         path = self._resolve(uri)
         with _translated(uri):
             descriptor = _open_without_links(path)
-        file = os.fdopen(descriptor, "rb", buffering=0)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            file.close()
+            os.close(descriptor)
             raise InputNotFound(f"{uri} is not a file")
-        return file
+        return os.fdopen(descriptor, "rb", buffering=0)
 
 
 class _FolderWriter:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
 PART_BYTES = 16 * 1024 * 1024  # at most 10,000 parts make an object: 160 GiB
+PAGE_KEYS = 1_000  # of a listing; what S3 gives at most
 FIRST_PAUSE_SECONDS = 0.1  # before a block is asked for again; doubles each time
 
 # HTTPError and ConnectionError: what is raised while a body is read and botocore does not wrap.
@@ -90,7 +92,9 @@ class S3Store:
         bucket, key = parse_s3(uri)
         with _translated(uri):
             found = self._client.head_object(Bucket=bucket, Key=key)
-        return ObjectInfo(uri, found["ContentLength"], _version(found["ETag"]), found["LastModified"])
+        return ObjectInfo(
+            uri, found["ContentLength"], _version(found["ETag"]), found["LastModified"].astimezone(UTC)
+        )
 
     def read(self, uri: str, start: int, end: int, *, version: str | None = None) -> bytes:
         """Return a byte range of an object; see ``ObjectStore``."""
@@ -122,7 +126,9 @@ class S3Store:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the objects below a prefix, page by page; see ``ObjectStore``."""
         bucket, key_prefix = parse_s3(prefix, need_key=False)
-        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=key_prefix)
+        pages = self._client.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=key_prefix, PaginationConfig={"PageSize": PAGE_KEYS}
+        )
         with _translated(prefix):
             for page in pages:
                 for found in page.get("Contents", []):
@@ -130,7 +136,7 @@ class S3Store:
                         f"s3://{bucket}/{found['Key']}",
                         found["Size"],
                         _version(found["ETag"]),
-                        found["LastModified"],
+                        found["LastModified"].astimezone(UTC),
                     )
 
     def delete(self, uri: str) -> None:
