@@ -109,6 +109,7 @@ class Recording(Table):
     duration_ms: Mapped[int | None] = mapped_column(BigInteger)
     declared_ms: Mapped[int | None] = mapped_column(BigInteger)  # what the file's header says
     speech_ms: Mapped[int | None] = mapped_column(BigInteger)  # over all channels
+    truncated: Mapped[bool] = mapped_column(default=False)  # far less decoded than the header declared
     chunk_count: Mapped[int | None]
     timeline_uri: Mapped[str | None] = mapped_column(Text)  # 16 kHz int16 little-endian PCM, interleaved
     timeline_sha256: Mapped[str | None] = mapped_column(String(64))

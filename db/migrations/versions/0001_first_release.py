@@ -54,6 +54,7 @@ def upgrade() -> None:
         sa.Column("duration_ms", sa.BigInteger(), nullable=True),
         sa.Column("declared_ms", sa.BigInteger(), nullable=True),
         sa.Column("speech_ms", sa.BigInteger(), nullable=True),
+        sa.Column("truncated", sa.Boolean(), nullable=False),
         sa.Column("chunk_count", sa.Integer(), nullable=True),
         sa.Column("timeline_uri", sa.Text(), nullable=True),
         sa.Column("timeline_sha256", sa.String(length=64), nullable=True),

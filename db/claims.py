@@ -1,0 +1,276 @@
+"""Own the lease of every pass: claim, heartbeat, hold, fail, release, and the return of expired leases.
+
+Every statement is guarded by the state and the epoch that it expects, and "no row moved" is an answer. All instants
+are the database's own. Nothing here commits: the caller's session does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy.orm import Session
+
+from db.clock import database_now
+from db.events import record_event
+from db.statements import count_moved
+from db.states import JobState, PassKind, PassState
+from db.tables import Job, Pass
+
+MAX_ERRORS = 5  # reported failures that may pass with time, such as storage that does not answer
+MAX_CRASHES = 3  # workers that a pass may take down before it is set aside
+LONGEST_BACKOFF_SECONDS = 300.0
+
+
+class LeaseLost(Exception):
+    """A later claim owns the pass: drop the work."""
+
+    code = "lease_lost"
+    retryable = False
+
+
+class JobCancelled(Exception):
+    """The job was cancelled while its work was under way: drop the work."""
+
+    code = "job_cancelled"
+    retryable = False
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right to work on one pass, as long as its lease is renewed and its epoch is the newest."""
+
+    pass_id: str
+    kind: PassKind
+    epoch: int
+    worker: str
+    tenant: str
+    job_id: str
+    job_recording_id: str | None = None
+    recording_id: str | None = None
+    chunk_id: str | None = None
+    request_ids: tuple[str, ...] = field(default=())
+    attempts: int = 1
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why an attempt failed: a stable code, a sentence for people, and whether another attempt can help."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+def claim_passes(
+    session: Session, kind: PassKind, worker: str, *, model: str = "", lease_seconds: float, limit: int = 1
+) -> list[Claim]:
+    """Lease up to ``limit`` of the most urgent ready passes of one kind and model; the list may be empty.
+
+    Follows the partial index over ready rows. A crash after the commit leaves a lease that expires.
+    """
+    urgent = (
+        select(Pass.id)
+        .where(
+            Pass.state == PassState.READY,
+            Pass.kind == kind,
+            Pass.model == model,
+            or_(Pass.not_before.is_(None), Pass.not_before <= database_now()),
+        )
+        .order_by(Pass.priority.desc(), Pass.virtual_time, Pass.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        # Materialised, or PostgreSQL may run the subquery again and take more rows than the limit.
+        .cte("urgent")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
+    )
+    taken = session.scalars(
+        update(Pass)
+        .where(Pass.id.in_(select(urgent.c.id)), Pass.state == PassState.READY)
+        .values(
+            state=PassState.LEASED,
+            epoch=Pass.epoch + 1,
+            attempts=Pass.attempts + 1,
+            worker=worker,
+            lease_until=database_now(lease_seconds),
+            not_before=None,
+        )
+        .returning(Pass)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    ).all()
+    if kind == PassKind.PLAN:
+        _start_jobs(session, {row.job_id for row in taken})
+    return [_claim_of(row, worker) for row in sorted(taken, key=lambda row: row.id)]
+
+
+def _claim_of(row: Pass, worker: str) -> Claim:
+    return Claim(
+        pass_id=row.id,
+        kind=PassKind(row.kind),
+        epoch=row.epoch,
+        worker=worker,
+        tenant=row.tenant,
+        job_id=row.job_id,
+        job_recording_id=row.job_recording_id,
+        recording_id=row.recording_id,
+        chunk_id=row.chunk_id,
+        request_ids=tuple(row.request_ids),
+        attempts=row.attempts,
+    )
+
+
+def _start_jobs(session: Session, job_ids: Iterable[str]) -> None:
+    ids = sorted(job_ids)
+    if ids:
+        count_moved(
+            session,
+            update(Job)
+            .where(Job.id.in_(ids), Job.state == JobState.QUEUED)
+            .values(state=JobState.RUNNING, started_at=database_now()),
+        )
+
+
+def _still_mine(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    return (Pass.id == claim.pass_id, Pass.epoch == claim.epoch, Pass.state == PassState.LEASED)
+
+
+def renew_leases(session: Session, claims: Iterable[Claim], lease_seconds: float) -> list[Claim]:
+    """Extend the leases and return the claims that are lost: their workers must stop."""
+    return [
+        claim
+        for claim in claims
+        if not count_moved(
+            session,
+            update(Pass).where(*_still_mine(claim)).values(lease_until=database_now(lease_seconds)),
+        )
+    ]
+
+
+def hold(session: Session, claim: Claim, *, settles_recording: bool = False) -> None:
+    """Close the pass as done if this claim still owns it; everything else of the transaction follows it.
+
+    Reads the job row first with a shared lock, so that a cancel that has committed wins and the completions of
+    one large job do not queue. A caller that will move the job's counters says ``settles_recording``: two shared
+    locks that both want to become exclusive would deadlock. Raises ``JobCancelled`` and ``LeaseLost``.
+    """
+    lock_job(session, claim.job_id, exclusive=settles_recording)
+    moved = count_moved(
+        session,
+        update(Pass)
+        .where(*_still_mine(claim))
+        .values(state=PassState.DONE, lease_until=None, finished_at=database_now()),
+    )
+    if not moved:
+        raise _lost(claim)
+
+
+def lock_job(session: Session, job_id: str, *, exclusive: bool) -> None:
+    """Lock the job row, shared or exclusive; raises ``JobCancelled`` when a cancel has committed."""
+    state = session.scalar(
+        select(Job.state).where(Job.id == job_id).with_for_update(read=not exclusive, key_share=exclusive)
+    )
+    if state == JobState.CANCELLED:
+        raise JobCancelled(f"job {job_id} was cancelled")
+
+
+def release(session: Session, claim: Claim) -> bool:
+    """Give the pass back unworked, as on a shutdown: the attempt does not count. Returns whether it was ours."""
+    return bool(
+        count_moved(
+            session,
+            update(Pass)
+            .where(*_still_mine(claim))
+            .values(state=PassState.READY, lease_until=None, worker=None, attempts=Pass.attempts - 1),
+        )
+    )
+
+
+def fail_attempt(session: Session, claim: Claim, failure: Failure, *, jitter: float = 0.5) -> PassState:
+    """Report a failed attempt and return what became of the pass: READY again after a pause, or FAILED.
+
+    ``jitter`` in [0, 1] spreads the pause. The caller settles what depends on a FAILED pass in the same transaction
+    (``db.failures``). Raises ``LeaseLost``.
+    """
+    errors = session.scalar(select(Pass.errors).where(*_still_mine(claim)))
+    if errors is None:
+        raise _lost(claim)
+    again = failure.retryable and errors + 1 < MAX_ERRORS
+    return _put_down(
+        session, claim, failure, again=again, errors=1, crashes=0, pause=backoff_seconds(errors + 1, jitter)
+    )
+
+
+def find_expired(session: Session, limit: int = 100) -> list[Claim]:
+    """Return the claims whose worker fell silent, the longest first; nothing is locked yet."""
+    rows = session.scalars(
+        select(Pass)
+        .where(Pass.state == PassState.LEASED, Pass.lease_until < database_now())
+        .order_by(Pass.lease_until)
+        .limit(limit)
+    ).all()
+    return [_claim_of(row, row.worker or "") for row in rows]
+
+
+def count_crash(session: Session, claim: Claim, *, jitter: float = 0.5) -> tuple[PassState, Failure]:
+    """Take an expired lease back: READY for another worker, or FAILED when it has taken ``MAX_CRASHES`` down.
+
+    Raises ``LeaseLost`` when the worker has renewed, or another process was first.
+    """
+    crashes = session.scalar(
+        select(Pass.crashes).where(*_still_mine(claim), Pass.lease_until < database_now()).with_for_update()
+    )
+    if crashes is None:
+        raise _lost(claim)
+    failure = Failure(
+        "worker_crashed",
+        f"worker {claim.worker} stopped answering while it worked on this ({crashes + 1} of {MAX_CRASHES})",
+        retryable=True,
+    )
+    pause = 0.0 if crashes == 0 else backoff_seconds(crashes, jitter)
+    again = crashes + 1 < MAX_CRASHES
+    return _put_down(session, claim, failure, again=again, errors=0, crashes=1, pause=pause), failure
+
+
+def _lost(claim: Claim) -> LeaseLost:
+    return LeaseLost(f"pass {claim.pass_id}: epoch {claim.epoch} no longer holds the lease")
+
+
+def _put_down(
+    session: Session, claim: Claim, failure: Failure, *, again: bool, errors: int, crashes: int, pause: float
+) -> PassState:
+    state = PassState.READY if again else PassState.FAILED
+    moved = count_moved(
+        session,
+        update(Pass)
+        .where(*_still_mine(claim))
+        .values(
+            state=state,
+            lease_until=None,
+            worker=None,
+            errors=Pass.errors + errors,
+            crashes=Pass.crashes + crashes,
+            error_code=failure.code,
+            error_message=failure.message,
+            not_before=database_now(pause) if again else None,
+            finished_at=None if again else database_now(),
+        ),
+    )
+    if not moved:
+        raise _lost(claim)
+    record_event(
+        session,
+        "pass.retried" if again else "pass.failed",
+        tenant=claim.tenant,
+        job_id=claim.job_id,
+        job_recording_id=claim.job_recording_id,
+        pass_id=claim.pass_id,
+        actor=claim.worker,
+        data={"kind": claim.kind, "code": failure.code, "epoch": claim.epoch},
+    )
+    return state
+
+
+def backoff_seconds(failures: int, jitter: float) -> float:
+    """Return the pause after the ``failures``-th failure: 1, 2, 4 ... seconds, up to 5 minutes, halved at most."""
+    return min(2.0 ** (failures - 1), LONGEST_BACKOFF_SECONDS) * (0.5 + jitter / 2)

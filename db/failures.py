@@ -1,0 +1,55 @@
+"""Settle what depends on a pass that failed for good, in the transaction that fails it."""
+
+from __future__ import annotations
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from db.claims import Claim, Failure, count_crash, fail_attempt, lock_job
+from db.settling import Outcome, settle_recording
+from db.statements import count_moved
+from db.states import LinkState, PassKind, PassState, RecordingState
+from db.tables import JobRecording, Recording
+from db.understanding import count_chunk
+
+
+def fail_pass(session: Session, claim: Claim, failure: Failure, *, jitter: float = 0.5) -> PassState:
+    """Report a failed attempt; when no attempt is left, close what waits for it.
+
+    Raises ``LeaseLost`` and ``JobCancelled``.
+    """
+    lock_job(session, claim.job_id, exclusive=claim.kind != PassKind.UNDERSTAND)
+    state = fail_attempt(session, claim, failure, jitter=jitter)
+    if state == PassState.FAILED:
+        _settle(session, claim, failure)
+    return state
+
+
+def return_expired(session: Session, claim: Claim, *, jitter: float = 0.5) -> PassState:
+    """Take back the pass of a worker that fell silent. Any process may call it; raises ``LeaseLost`` if it was late."""
+    lock_job(session, claim.job_id, exclusive=claim.kind != PassKind.UNDERSTAND)
+    state, failure = count_crash(session, claim, jitter=jitter)
+    if state == PassState.FAILED:
+        _settle(session, claim, failure)
+    return state
+
+
+def _settle(session: Session, claim: Claim, failure: Failure) -> None:
+    if claim.kind == PassKind.UNDERSTAND:
+        count_chunk(session, claim, failed=True)
+        return
+    assert claim.job_recording_id is not None  # plan and finish passes are of one recording of one job
+    if claim.kind == PassKind.PLAN:
+        _mark_invalid(session, claim, failure)
+    outcome = Outcome(LinkState.FAILED, failure.code, failure.message)
+    settle_recording(session, claim.job_id, claim.job_recording_id, outcome, actor=claim.worker)
+
+
+def _mark_invalid(session: Session, claim: Claim, failure: Failure) -> None:
+    recording_id = select(JobRecording.recording_id).where(JobRecording.id == claim.job_recording_id)
+    count_moved(
+        session,
+        update(Recording)
+        .where(Recording.id == recording_id.scalar_subquery(), Recording.state == RecordingState.NEW)
+        .values(state=RecordingState.INVALID, error_code=failure.code, error_message=failure.message),
+    )

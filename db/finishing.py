@@ -1,0 +1,176 @@
+"""Start finish passes when all is heard, hand out what they stitch, and store what they found exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import exists, select, update
+from sqlalchemy.orm import Session
+
+from db.claims import Claim, hold
+from db.settling import Outcome, settle_recording
+from db.statements import count_moved, insert_rows
+from db.states import LinkState, PassKind, PassState, RequestState
+from db.tables import (
+    Annotation,
+    Chunk,
+    Job,
+    JobRecording,
+    JobRequest,
+    Pass,
+    Recording,
+    RecordingRequest,
+    Request,
+    Result,
+    Segment,
+)
+from db.types import new_id
+
+
+@dataclass(frozen=True)
+class HeardRequest:
+    """A request whose chunks were all heard and that nobody has stitched: its results by chunk id."""
+
+    id: str
+    task: str
+    options: Mapping[str, Any]
+    results: Mapping[str, Result]
+
+
+@dataclass(frozen=True)
+class FinishWork:
+    """What a finish pass stitches."""
+
+    chunks: Sequence[Chunk]
+    requests: Sequence[HeardRequest]
+
+
+@dataclass(frozen=True)
+class NewFindings:
+    """The rows of one request, without ids: columns of ``segments`` and ``annotations`` by name."""
+
+    request_id: str
+    segments: Sequence[Mapping[str, Any]]
+    annotations: Sequence[Mapping[str, Any]]
+
+
+def start_finishes(session: Session, recording_id: str) -> None:
+    """Open a finish pass for every job that waits for this recording and has nothing left to hear.
+
+    The caller holds the recording's row lock.
+    """
+    still_open = exists().where(
+        JobRequest.job_id == JobRecording.job_id,
+        RecordingRequest.request_id == JobRequest.request_id,
+        RecordingRequest.recording_id == recording_id,
+        RecordingRequest.state == RequestState.OPEN,
+    )
+    waiting = session.execute(
+        select(JobRecording.id, JobRecording.job_id, JobRecording.tenant, Job.priority)
+        .join(Job, Job.id == JobRecording.job_id)
+        .where(
+            JobRecording.recording_id == recording_id,
+            JobRecording.state == LinkState.UNDERSTANDING,
+            ~still_open,
+        )
+    ).all()
+    for link in waiting:
+        moved = count_moved(
+            session,
+            update(JobRecording)
+            .where(JobRecording.id == link.id, JobRecording.state == LinkState.UNDERSTANDING)
+            .values(state=LinkState.FINISHING),
+        )
+        if moved:
+            session.add(
+                Pass(
+                    tenant=link.tenant,
+                    kind=PassKind.FINISH,
+                    job_id=link.job_id,
+                    job_recording_id=link.id,
+                    recording_id=recording_id,
+                    priority=link.priority,
+                )
+            )
+    session.flush()
+
+
+def load_finish(session: Session, claim: Claim) -> FinishWork:
+    """Read the chunks and results of the requests that are heard and not stitched yet."""
+    chunks = session.scalars(
+        select(Chunk).where(Chunk.recording_id == claim.recording_id).order_by(Chunk.channel, Chunk.index)
+    ).all()
+    requests = session.scalars(
+        _requests_of(claim).where(RecordingRequest.state == RequestState.HEARD).order_by(JobRequest.position)
+    ).all()
+    results = session.scalars(
+        select(Result).where(
+            Result.recording_id == claim.recording_id, Result.request_id.in_([r.id for r in requests])
+        )
+    ).all()
+    by_request: dict[str, dict[str, Result]] = {request.id: {} for request in requests}
+    for result in results:
+        by_request[result.request_id][result.chunk_id] = result
+    return FinishWork(chunks, [HeardRequest(r.id, r.task, r.options, by_request[r.id]) for r in requests])
+
+
+def _requests_of(claim: Claim) -> Any:
+    return (
+        select(Request)
+        .join(JobRequest, JobRequest.request_id == Request.id)
+        .join(RecordingRequest, RecordingRequest.request_id == Request.id)
+        .where(JobRequest.job_id == claim.job_id, RecordingRequest.recording_id == claim.recording_id)
+    )
+
+
+def complete_finish(session: Session, claim: Claim, findings: Sequence[NewFindings]) -> None:
+    """Store the findings, close the recording for this job, and the job with its last recording.
+
+    A request that another job's finish stitched meanwhile keeps those rows. Raises ``LeaseLost``, ``JobCancelled``.
+    """
+    hold(session, claim, settles_recording=True)
+    for found in sorted(findings, key=lambda found: found.request_id):
+        moved = count_moved(
+            session,
+            update(RecordingRequest)
+            .where(
+                RecordingRequest.recording_id == claim.recording_id,
+                RecordingRequest.request_id == found.request_id,
+                RecordingRequest.state == RequestState.HEARD,
+            )
+            .values(state=RequestState.STITCHED),
+        )
+        if moved:
+            insert_rows(session, Segment, _owned(claim, found.request_id, found.segments))
+            insert_rows(session, Annotation, _owned(claim, found.request_id, found.annotations))
+    assert claim.job_recording_id is not None  # a finish pass is always of one recording of one job
+    settle_recording(
+        session, claim.job_id, claim.job_recording_id, _outcome(session, claim), actor=claim.worker
+    )
+
+
+def _owned(claim: Claim, request_id: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    owner = {"tenant": claim.tenant, "recording_id": claim.recording_id, "request_id": request_id}
+    return [{"id": new_id(), **owner, **row} for row in rows]
+
+
+def _outcome(session: Session, claim: Claim) -> Outcome:
+    counts = session.execute(
+        _requests_of(claim).with_only_columns(RecordingRequest.chunks_done, RecordingRequest.chunks_failed)
+    ).all()
+    done, failed = sum(row.chunks_done for row in counts), sum(row.chunks_failed for row in counts)
+    if failed:
+        reason = session.execute(
+            select(Pass.error_code, Pass.error_message)
+            .where(Pass.recording_id == claim.recording_id, Pass.state == PassState.FAILED)
+            .limit(1)
+        ).first()
+        detail = f": {reason.error_code}, {reason.error_message}" if reason else ""
+        message = f"{failed} of {failed + done} chunk requests failed{detail}"
+        return Outcome(LinkState.PARTIAL if done else LinkState.FAILED, "chunks_failed", message)
+    recording = session.scalars(select(Recording).where(Recording.id == claim.recording_id)).one()
+    if recording.truncated:
+        return Outcome(LinkState.PARTIAL, "truncated", "; ".join(recording.warnings))
+    return Outcome(LinkState.SUCCEEDED)

@@ -1,0 +1,192 @@
+"""Answer what the API and the CLI ask; every query is bound to a tenant, and pages follow keys, not offsets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy.orm import Session
+
+from db.states import FINAL_JOB_STATES, LinkState
+from db.tables import (
+    Annotation,
+    Job,
+    JobRecording,
+    JobRequest,
+    Pass,
+    Recording,
+    RecordingRequest,
+    Request,
+    Segment,
+)
+
+Found = TypeVar("Found", Segment, Annotation)
+
+
+class NotFound(Exception):
+    """There is no such row, or it belongs to another tenant."""
+
+    code = "not_found"
+    retryable = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is, in seconds of audio; ``total`` grows while recordings are still being planned."""
+
+    audio_seconds_total: float
+    audio_seconds_done: float
+    recordings_planned: int
+
+
+def get_job(session: Session, tenant: str, job_id: str) -> Job:
+    """Return a job; raises ``NotFound``."""
+    job = session.scalars(select(Job).where(Job.tenant == tenant, Job.id == job_id)).first()
+    if job is None:
+        raise NotFound(f"there is no job {job_id}")
+    return job
+
+
+def list_jobs(
+    session: Session, tenant: str, *, state: str | None = None, after: str | None = None, limit: int = 50
+) -> Sequence[Job]:
+    """Return a page of jobs, newest first, that come behind the job ``after``."""
+    query = select(Job).where(Job.tenant == tenant).order_by(Job.id.desc()).limit(limit)
+    if state is not None:
+        query = query.where(Job.state == state)
+    if after is not None:
+        query = query.where(Job.id < after)
+    return session.scalars(query).all()
+
+
+def list_requests(session: Session, tenant: str, job_id: str) -> Sequence[Request]:
+    """Return the requests of a job in the order in which they were asked."""
+    return session.scalars(
+        select(Request)
+        .join(JobRequest, JobRequest.request_id == Request.id)
+        .where(JobRequest.job_id == job_id, Request.tenant == tenant)
+        .order_by(JobRequest.position)
+    ).all()
+
+
+def list_job_recordings(
+    session: Session, tenant: str, job_id: str, *, after: int | None = None, limit: int = 50
+) -> Sequence[tuple[JobRecording, Recording | None]]:
+    """Return a page of a job's sources in their order, each with its recording once the object has been found."""
+    query = (
+        select(JobRecording, Recording)
+        .outerjoin(Recording, Recording.id == JobRecording.recording_id)
+        .where(JobRecording.tenant == tenant, JobRecording.job_id == job_id)
+        .order_by(JobRecording.position)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(JobRecording.position > after)
+    return [(link, recording) for link, recording in session.execute(query)]
+
+
+def get_recording(session: Session, tenant: str, recording_id: str) -> Recording:
+    """Return a recording; raises ``NotFound``."""
+    found = session.scalars(
+        select(Recording).where(Recording.tenant == tenant, Recording.id == recording_id)
+    ).first()
+    if found is None:
+        raise NotFound(f"there is no recording {recording_id}")
+    return found
+
+
+def list_segments(
+    session: Session,
+    tenant: str,
+    recording_id: str,
+    *,
+    request_id: str | None = None,
+    after: str | None = None,
+    limit: int = 200,
+) -> Sequence[Segment]:
+    """Return a page of segments by request and in timeline order, behind the segment ``after``."""
+    query = _page_of(session, Segment, tenant, recording_id, after)
+    if request_id is not None:
+        query = query.where(Segment.request_id == request_id)
+    return session.scalars(query.limit(limit)).all()
+
+
+def list_annotations(
+    session: Session,
+    tenant: str,
+    recording_id: str,
+    *,
+    task: str | None = None,
+    request_id: str | None = None,
+    after: str | None = None,
+    limit: int = 200,
+) -> Sequence[Annotation]:
+    """Return a page of annotations by request and in timeline order, behind the annotation ``after``."""
+    query = _page_of(session, Annotation, tenant, recording_id, after)
+    if task is not None:
+        query = query.where(Annotation.task == task)
+    if request_id is not None:
+        query = query.where(Annotation.request_id == request_id)
+    return session.scalars(query.limit(limit)).all()
+
+
+def _page_of(
+    session: Session, table: type[Found], tenant: str, recording_id: str, after: str | None
+) -> Select[Found]:
+    query = select(table).where(table.tenant == tenant, table.recording_id == recording_id)
+    if after is not None:
+        last = session.scalars(query.where(table.id == after)).first()
+        if last is None:
+            raise NotFound(f"there is no row {after} of recording {recording_id} to continue behind")
+        query = query.where(
+            or_(
+                table.request_id > last.request_id,
+                and_(table.request_id == last.request_id, table.index > last.index),
+            )
+        )
+    return query.order_by(table.request_id, table.index)
+
+
+def job_progress(session: Session, job: Job) -> Progress:
+    """Weigh each recording's chunk requests by its length; finished recordings count in full."""
+    total = done = 0.0
+    planned = 0
+    rows = session.execute(
+        select(
+            JobRecording.state,
+            Recording.duration_ms,
+            func.sum(RecordingRequest.chunks_total),
+            func.sum(RecordingRequest.chunks_done + RecordingRequest.chunks_failed),
+        )
+        .join(Recording, Recording.id == JobRecording.recording_id)
+        .join(JobRequest, JobRequest.job_id == JobRecording.job_id)
+        .join(
+            RecordingRequest,
+            (RecordingRequest.recording_id == Recording.id)
+            & (RecordingRequest.request_id == JobRequest.request_id),
+        )
+        .where(JobRecording.job_id == job.id, Recording.duration_ms.is_not(None))
+        .group_by(JobRecording.id, JobRecording.state, Recording.duration_ms)
+    ).all()
+    for state, duration_ms, chunks_total, chunks_done in rows:
+        planned += 1
+        seconds = (duration_ms or 0) / 1000
+        total += seconds
+        finished = state in (LinkState.SUCCEEDED, LinkState.PARTIAL) or not chunks_total
+        done += seconds * (1.0 if finished else float(chunks_done) / float(chunks_total))
+    return Progress(round(total, 3), round(done, 3), planned)
+
+
+def count_passes(session: Session, tenant: str | None = None) -> dict[tuple[str, str], int]:
+    """Count the passes by (kind, state), of one tenant or of all."""
+    query = select(Pass.kind, Pass.state, func.count()).group_by(Pass.kind, Pass.state)
+    if tenant is not None:
+        query = query.where(Pass.tenant == tenant)
+    return {(kind, state): count for kind, state, count in session.execute(query)}
+
+
+def is_final(job: Job) -> bool:
+    """Say whether nothing will happen to the job any more."""
+    return job.state in FINAL_JOB_STATES

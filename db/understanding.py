@@ -1,0 +1,140 @@
+"""Hand out one chunk's missing requests, and store their results exactly once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import case, select, update
+from sqlalchemy.orm import Session
+
+from db.claims import Claim, hold
+from db.finishing import start_finishes
+from db.statements import insert_missing
+from db.states import RequestState
+from db.tables import Chunk, Recording, RecordingRequest, Request, Result
+from db.types import new_id
+
+
+@dataclass(frozen=True)
+class AskedRequest:
+    """One request of a pass."""
+
+    id: str
+    task: str
+    options: Mapping[str, Any]
+    prompt_version: int
+
+
+@dataclass(frozen=True)
+class UnderstandWork:
+    """What one pass hears and is asked; spans in samples of the timeline."""
+
+    timeline_uri: str
+    channel_count: int
+    channel: int
+    heard_start: int
+    heard_end: int
+    requests: tuple[AskedRequest, ...]
+
+
+@dataclass(frozen=True)
+class NewResult:
+    """The answer to one request."""
+
+    request_id: str
+    raw_text: str
+    parsed: Mapping[str, Any]
+    flags: Sequence[str]
+    finish_reason: str
+    avg_logprob: float | None
+    tokens: int
+    model: str
+    model_revision: str
+    prompt_version: int
+    numbers: Mapping[str, Any] = field(default_factory=dict)
+
+
+def load_understand(session: Session, claim: Claim) -> UnderstandWork:
+    """Read the chunk of an understand pass and the requests that have no result yet."""
+    chunk, uri, channel_count = session.execute(
+        select(Chunk, Recording.timeline_uri, Recording.channel_count)
+        .join(Recording, Recording.id == Chunk.recording_id)
+        .where(Chunk.id == claim.chunk_id, Chunk.tenant == claim.tenant)
+    ).one()
+    if uri is None or channel_count is None:
+        raise ValueError(f"recording {chunk.recording_id} has chunks but no timeline")
+    answered = select(Result.request_id).where(Result.chunk_id == chunk.id)
+    requests = session.scalars(
+        select(Request)
+        .where(Request.id.in_(claim.request_ids), Request.id.not_in(answered))
+        .order_by(Request.id)
+    ).all()
+    return UnderstandWork(
+        timeline_uri=uri,
+        channel_count=channel_count,
+        channel=chunk.channel,
+        heard_start=chunk.heard_start,
+        heard_end=chunk.heard_end,
+        requests=tuple(AskedRequest(r.id, r.task, r.options, r.prompt_version) for r in requests),
+    )
+
+
+def complete_understand(session: Session, claim: Claim, results: Sequence[NewResult]) -> None:
+    """Store a pass's results and close it, if this claim still holds its lease.
+
+    Raises ``LeaseLost`` when a later claim owns the pass and ``JobCancelled`` when a cancel has committed: the
+    caller drops its work.
+    """
+    hold(session, claim)
+    for result in results:
+        insert_missing(
+            session,
+            Result,
+            {
+                **vars(result),
+                "parsed": dict(result.parsed),
+                "flags": list(result.flags),
+                "numbers": dict(result.numbers),
+                "id": new_id(),
+                "tenant": claim.tenant,
+                "recording_id": claim.recording_id,
+                "chunk_id": claim.chunk_id,
+                "pass_id": claim.pass_id,
+                "epoch": claim.epoch,
+            },
+        )
+    count_chunk(session, claim, failed=False)
+
+
+def count_chunk(session: Session, claim: Claim, *, failed: bool) -> None:
+    """Count a chunk that will not be worked on again, once for each request of its pass; the last starts the finish."""
+    done = RecordingRequest.chunks_done + (not failed)
+    lost = RecordingRequest.chunks_failed + failed
+    heard_all = False
+    for request_id in sorted(claim.request_ids):  # one order for everybody: no deadlock
+        state = session.scalars(
+            update(RecordingRequest)
+            .where(
+                RecordingRequest.recording_id == claim.recording_id,
+                RecordingRequest.request_id == request_id,
+            )
+            .values(
+                chunks_done=done,
+                chunks_failed=lost,
+                state=case(
+                    (done + lost >= RecordingRequest.chunks_total, RequestState.HEARD),
+                    else_=RecordingRequest.state,
+                ),
+            )
+            .returning(RecordingRequest.state)
+            .execution_options(synchronize_session=False)
+        ).one()
+        heard_all |= state == RequestState.HEARD
+    if heard_all and claim.recording_id is not None:
+        # The recording's lock makes two passes that end at once take turns: the second sees what the first did.
+        session.execute(
+            select(Recording.id).where(Recording.id == claim.recording_id).with_for_update(key_share=True)
+        )
+        start_finishes(session, claim.recording_id)
