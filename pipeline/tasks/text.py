@@ -1,0 +1,42 @@
+"""Make readable text of what the model wrote, the way its official evaluation does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+CONTROL_TOKEN = re.compile(r"<\|.*?\|>|</?audio>|\[\[\[AUDIO:modality\]\]\]")
+SPACE_BEFORE_PUNCTUATION = re.compile(r"\s+(?=[,.?!;:])")
+WHITESPACE = re.compile(r"\s+")
+
+# Databases refuse NUL, and UTF-8 refuses a lone surrogate: neither is text.
+NOT_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
+
+UNSPACED_LANGUAGES = frozenset({"zh"})
+
+
+def has_control_token(text: str) -> bool:
+    """Say whether a control token stands in the text."""
+    return CONTROL_TOKEN.search(text) is not None
+
+
+def readable(text: str, language: str = "en") -> str:
+    """Return the text without control tokens and with settled spaces; Chinese has none.
+
+    Source: ``eval_audio/evaluate_asr.py`` of Qwen-Audio: tokens become spaces, runs of space become one, no space
+    stays before ``,.?!;:``; for ``zh`` all whitespace goes.
+    """
+    bare = NOT_TEXT.sub(" ", CONTROL_TOKEN.sub(" ", text))
+    if language in UNSPACED_LANGUAGES:
+        return WHITESPACE.sub("", bare)
+    return SPACE_BEFORE_PUNCTUATION.sub("", WHITESPACE.sub(" ", bare)).strip()
+
+
+def join_words(words: Iterable[str], language: str) -> str:
+    """Write words as a sentence of this language."""
+    return readable(" ".join(words), language)
+
+
+def has_letters(text: str) -> bool:
+    """Say whether the text holds a letter or a digit of any script."""
+    return any(character.isalnum() for character in text)
