@@ -9,15 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from qwen_audio.errors import QwenAudioError
+
 TIME_STEP_SECONDS = 0.01  # one time tag to the next
 LAST_TIME_CENTISECONDS = 3_000  # <|30.00|>, the end of the longest clip
 
 
-class UnknownTag(ValueError):
+class UnknownTag(QwenAudioError, ValueError):
     """The text is not a control token of Qwen-Audio."""
 
     code = "unknown_tag"
-    retryable = False
 
 
 class Tag(Enum):
