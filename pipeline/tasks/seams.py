@@ -55,19 +55,22 @@ def _judge(word: Word, part: Part) -> _Heard:
 
 
 def _pair(left: Sequence[_Heard], right: Sequence[_Heard]) -> None:
-    """Give each word that both sides heard one middle for the seam between them."""
-    free = list(right)
-    for entry in left:
-        same = [
-            other
-            for other in free
-            if other.word.text.casefold() == entry.word.text.casefold()
-            and abs(other.left_middle - entry.right_middle) <= SAME_WORD_SAMPLES
-        ]
-        if same:
-            other = min(same, key=lambda candidate: abs(candidate.left_middle - entry.right_middle))
-            free.remove(other)
-            entry.right_middle = other.left_middle = (entry.right_middle + other.left_middle) // 2
+    """Give each word that both sides heard one middle for the seam between them; the closest pairs first."""
+    same = sorted(
+        (abs(other.left_middle - entry.right_middle), i, j)
+        for i, entry in enumerate(left)
+        for j, other in enumerate(right)
+        if other.word.text.casefold() == entry.word.text.casefold()
+    )
+    paired_left: set[int] = set()
+    paired_right: set[int] = set()
+    for distance, i, j in same:
+        if distance > SAME_WORD_SAMPLES:
+            break
+        if i not in paired_left and j not in paired_right:
+            paired_left.add(i)
+            paired_right.add(j)
+            left[i].right_middle = right[j].left_middle = (left[i].right_middle + right[j].left_middle) // 2
 
 
 def _forwards(parts: Sequence[Part], kept: Sequence[Sequence[Word]]) -> list[list[Word]]:
