@@ -71,7 +71,9 @@ class QwenAudioConfig(PreTrainedConfig):  # type: ignore[misc]  # transformers i
         }
         for name, (value, needed) in fixed.items():
             if value != needed:
-                raise UnsupportedConfiguration(f"config.json: {name} is {value!r}, only {needed!r} is supported")
+                raise UnsupportedConfiguration(
+                    f"config.json: {name} is {value!r}, only {needed!r} is supported"
+                )
         missing = sorted(_OFFICIAL_AUDIO.keys() - self.audio.keys())
         if missing:
             raise UnsupportedConfiguration(f"config.json: audio lacks {', '.join(missing)}")

@@ -48,7 +48,9 @@ class QwenAudioEncoder(nn.Module):
         if min(frames) < max(frames):
             mask = _within(heard, max(frames))[:, None, None].expand(-1, 1, max(frames), -1)
             if self.attention_adds_masks:
-                mask = torch.zeros_like(mask, dtype=hidden.dtype).masked_fill(~mask, torch.finfo(hidden.dtype).min)
+                mask = torch.zeros_like(mask, dtype=hidden.dtype).masked_fill(
+                    ~mask, torch.finfo(hidden.dtype).min
+                )
         for layer in self.layers:
             hidden = layer(hidden, mask)
         pooled = self.pool(hidden.transpose(1, 2)).transpose(1, 2)
@@ -78,7 +80,9 @@ class QwenAudioEncoder(nn.Module):
     def _check(self, input_features: torch.Tensor, frames: list[int]) -> None:
         limit = self.positional_embedding.shape[0]
         if not 2 <= min(frames) <= max(frames) <= limit:
-            raise InvalidAudio(f"clips of {frames} frames: each must have 2 to {limit} after the convolutions")
+            raise InvalidAudio(
+                f"clips of {frames} frames: each must have 2 to {limit} after the convolutions"
+            )
         if input_features.shape[-1] < 2 * max(frames):
             raise InvalidAudio(f"{input_features.shape[-1]} mel frames given, {2 * max(frames)} needed")
 

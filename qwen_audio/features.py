@@ -49,7 +49,9 @@ def to_float(samples: Samples) -> torch.Tensor:
     ``AudioTooLong`` above 480,000, ``AudioNotFinite``, and ``InvalidAudio`` for another shape or dtype.
     """
     if samples.ndim != 1 or samples.dtype not in (np.int16, np.float32):
-        raise InvalidAudio(f"need int16 or float32 samples of shape (n,), got {samples.dtype} {samples.shape}")
+        raise InvalidAudio(
+            f"need int16 or float32 samples of shape (n,), got {samples.dtype} {samples.shape}"
+        )
     if len(samples) < MIN_SAMPLES:
         raise AudioTooShort(f"{len(samples)} samples give no audio token: at least {MIN_SAMPLES} are needed")
     if len(samples) > WINDOW_SAMPLES:
@@ -87,9 +89,7 @@ def _power_spectrogram(clip: torch.Tensor) -> torch.Tensor:
     reflected = max(0, len(clip) + right - WINDOW_SAMPLES)  # only the window's own end is mirrored
     padded = torch.nn.functional.pad(clip, (0, max(0, right - reflected)))[None]
     padded = torch.nn.functional.pad(padded, (half, reflected), mode="reflect")[0]
-    spectrum = torch.stft(
-        padded, FFT_SAMPLES, HOP_SAMPLES, window=_hann(), center=False, return_complex=True
-    )
+    spectrum = torch.stft(padded, FFT_SAMPLES, HOP_SAMPLES, window=_hann(), center=False, return_complex=True)
     return spectrum[:, :frames].abs() ** 2
 
 
@@ -102,6 +102,12 @@ def _hann() -> torch.Tensor:
 def _mel_filters() -> torch.Tensor:
     """Build the slaney mel filters, (201, 80)."""
     filters = mel_filter_bank(
-        1 + FFT_SAMPLES // 2, MEL_BINS, 0.0, SAMPLING_RATE / 2, SAMPLING_RATE, norm="slaney", mel_scale="slaney"
+        1 + FFT_SAMPLES // 2,
+        MEL_BINS,
+        0.0,
+        SAMPLING_RATE / 2,
+        SAMPLING_RATE,
+        norm="slaney",
+        mel_scale="slaney",
     )
     return torch.from_numpy(filters.astype(np.float32))

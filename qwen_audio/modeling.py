@@ -164,7 +164,9 @@ class QwenAudioModel(QwenAudioPreTrainedModel):
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache()
         positions = _positions(inputs_embeds, attention_mask, position_ids, past_key_values)
-        alpha = self._alpha(inputs_embeds, attention_mask, past_key_values) if ntk_alpha is None else ntk_alpha
+        alpha = (
+            self._alpha(inputs_embeds, attention_mask, past_key_values) if ntk_alpha is None else ntk_alpha
+        )
         mask = create_causal_mask(
             config=self.config,
             inputs_embeds=inputs_embeds,
@@ -250,9 +252,7 @@ class QwenAudioForConditionalGeneration(QwenAudioPreTrainedModel, GenerationMixi
         check_tensors(folder, official_shapes(cls, config))
         return super().from_pretrained(folder, *args, config=config, use_safetensors=True, **kwargs)
 
-    def encode_audio(
-        self, input_features: torch.Tensor, feature_lengths: torch.Tensor
-    ) -> list[torch.Tensor]:
+    def encode_audio(self, input_features: torch.Tensor, feature_lengths: torch.Tensor) -> list[torch.Tensor]:
         """Encode clips to spans, (audio tokens + 2, hidden) each; see ``QwenAudioEncoder.forward``."""
         spans: list[torch.Tensor] = self.transformer.audio(input_features, feature_lengths)
         return spans

@@ -102,9 +102,7 @@ class TimeTag:
 
     def __post_init__(self) -> None:
         if not 0 <= self.centiseconds <= LAST_TIME_CENTISECONDS:
-            raise UnknownTag(
-                f"no time tag for {self.centiseconds / 100:.2f} s: they run from 0.00 to 30.00"
-            )
+            raise UnknownTag(f"no time tag for {self.centiseconds / 100:.2f} s: they run from 0.00 to 30.00")
 
     def __str__(self) -> str:
         return f"<|{self.centiseconds / 100:.2f}|>"

@@ -1,0 +1,112 @@
+"""Keep one branch: what was asked about a prefix, how far the answer is, and the future that it resolves."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from qwen_audio.answers import Answer, FinishReason, Numbers
+from qwen_audio.repetition import ends_in_a_loop
+from qwen_audio.tokenizer import QwenAudioTokenizer
+
+if TYPE_CHECKING:
+    from qwen_audio.engine import Prefix
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a branch is asked, in ids: either ``candidates`` to score, by text, or an answer to decode."""
+
+    prompt: tuple[int, ...]
+    limit: int
+    stop: frozenset[int]
+    candidates: Mapping[str, tuple[int, ...]] | None = None
+
+
+@dataclass(eq=False)
+class Branch:
+    """One request to one prefix; only the engine's thread lets it grow.
+
+    The future stays pending while the branch is decoded, so that ``future.cancel()`` works until the answer is there.
+    """
+
+    prefix: Prefix
+    ask: Ask
+    deadline: float | None = None  # on time.monotonic's clock, seconds
+    future: Future[Answer] = field(default_factory=Future)
+    ids: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    started: float | None = None  # time.monotonic when its batch began
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _is_resolved: bool = False
+
+    def is_gone(self) -> bool:
+        """Whether nobody waits for it any more; here those who wait for a cancelled future hear of it."""
+        if self.future.cancelled():
+            self._claim()
+        return self.future.done()
+
+    def start(self) -> None:
+        """Begin, or begin anew after its batch has failed."""
+        self.ids.clear()
+        self.logprobs.clear()
+        self.started = time.monotonic()
+
+    def interruption(self) -> FinishReason | None:
+        """Say why the branch should stop now, whatever the model says."""
+        if self.prefix.is_closed:
+            return FinishReason.CANCELLED
+        if self.deadline is not None and time.monotonic() >= self.deadline:
+            return FinishReason.DEADLINE
+        return None
+
+    def grow(self, id_: int, logprob: float) -> FinishReason | None:
+        """Add a token and say whether it ends the answer."""
+        self.ids.append(id_)
+        self.logprobs.append(logprob)
+        if id_ in self.ask.stop:
+            return FinishReason.STOP
+        if len(self.ids) >= self.ask.limit:
+            return FinishReason.LENGTH
+        if ends_in_a_loop(self.ids):
+            return FinishReason.LOOP
+        return None
+
+    def finish(
+        self, reason: FinishReason, tokenizer: QwenAudioTokenizer, scores: dict[str, float] | None = None
+    ) -> None:
+        """Resolve the future with what there is."""
+        ids = self.ids[:-1] if reason is FinishReason.STOP else self.ids
+        answer = Answer(
+            text=tokenizer.decode(ids),
+            ids=tuple(self.ids),
+            logprobs=tuple(self.logprobs),
+            finish_reason=reason,
+            scores=scores or {},
+            numbers=Numbers(
+                audio_tokens=self.prefix.audio_tokens,
+                prompt_tokens=len(self.ask.prompt),
+                new_tokens=len(self.ids),
+                encode_seconds=self.prefix.encode_seconds,
+                decode_seconds=0.0 if self.started is None else time.monotonic() - self.started,
+            ),
+        )
+        if self._claim():
+            self.future.set_result(answer)
+
+    def fail(self, error: BaseException) -> None:
+        """Resolve the future with an error."""
+        if self._claim():
+            self.future.set_exception(error)
+
+    def _claim(self) -> bool:
+        """Take the right to resolve the future: once, and not when its owner has cancelled it."""
+        with self._lock:
+            if self._is_resolved:
+                return False
+            self._is_resolved = True
+        return self.future.set_running_or_notify_cancel()
