@@ -1,0 +1,70 @@
+"""Carry a few small recordings, made by the project, with the truth of what is in them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A line that is spoken; ``channel`` is None where all channels carry it."""
+
+    speaker: str
+    channel: int | None
+    start_ms: int
+    end_ms: int
+    text: str
+
+
+@dataclass(frozen=True)
+class Sound:
+    """Something else that is heard: rain, a bell, an alarm, breaking glass."""
+
+    kind: str
+    channel: int | None
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A bundled recording.
+
+    ``split`` says that each channel has its own speaker; ``language`` is None where nobody speaks. ``truth`` has,
+    by task, what a perfect listener would answer; None where there is nothing to answer.
+    """
+
+    name: str
+    title: str
+    path: Path
+    duration_ms: int
+    sampling_rate: int
+    channels: int
+    split: bool
+    language: str | None
+    utterances: tuple[Utterance, ...]
+    sounds: tuple[Sound, ...]
+    truth: dict[str, str | None]
+
+
+def list_samples() -> tuple[Sample, ...]:
+    """Return the bundled recordings, the short ones first; reads one small file and decodes nothing."""
+    entries = json.loads((FOLDER / "samples.json").read_text(encoding="utf-8"))
+    return tuple(sorted(map(_sample, entries), key=lambda sample: sample.duration_ms))
+
+
+def _sample(entry: dict[str, Any]) -> Sample:
+    file = entry.pop("file")
+    return Sample(
+        **{
+            **entry,
+            "path": FOLDER / "audio" / file,
+            "utterances": tuple(Utterance(**one) for one in entry["utterances"]),
+            "sounds": tuple(Sound(**one) for one in entry["sounds"]),
+        }
+    )
