@@ -6,6 +6,7 @@ off before anything is chosen.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
@@ -52,7 +53,7 @@ def _grow(branches: list[Branch], ids: list[int], logprobs: list[float], finish:
     for row, (branch, id_, logprob) in enumerate(zip(branches, ids, logprobs, strict=True)):
         if branch.is_gone():
             continue
-        if logprob != logprob:  # NaN: one such score spoils the whole row and says nothing about the others
+        if math.isnan(logprob):  # one such score spoils the whole row and says nothing about the others
             branch.fail(AnswerNotFinite(f"the scores of token {len(branch.ids) + 1} are not finite"))
             continue
         reason = branch.interruption() or branch.grow(id_, logprob)
@@ -70,22 +71,30 @@ def score(model: QwenAudioForConditionalGeneration, branch: Branch) -> dict[str,
     """
     candidates = branch.ask.candidates or {}
     heads = sorted({ids[:-1] for ids in candidates.values()})
-    embeds, mask = _pad([_embed(model, branch, (*branch.ask.prompt, *head)) for head in heads])
-    # The prompt alone decides the factor, as if the candidate were decoded after it.
-    prompt = len(branch.ask.prompt) + branch.prefix.audio_tokens + 2
-    alpha = ntk_alpha(torch.full((len(heads),), prompt, device=mask.device), model.config)
-    keep = 1 + max(len(head) for head in heads)
-    logits = model(
-        inputs_embeds=embeds, attention_mask=mask, ntk_alpha=alpha, use_cache=False, logits_to_keep=keep
-    ).logits
-    logprobs = _logprobs(model, logits)  # (heads, keep, vocabulary)
-    if logprobs.isnan().any():
-        raise AnswerNotFinite("the scores of the candidates are not finite")
+    logprobs = {head: _head_logprobs(model, branch, head) for head in heads}
     scores = {}
     for text, ids in candidates.items():
-        steps = logprobs[heads.index(ids[:-1]), -len(ids) :]  # (ids, vocabulary)
-        scores[text] = float(steps.gather(1, torch.tensor(ids, device=steps.device)[:, None]).sum())
+        steps = torch.tensor(ids, device=model.device)[:, None]
+        scores[text] = float(logprobs[ids[:-1]].gather(1, steps).sum())
+    if any(math.isnan(value) for value in scores.values()):
+        raise AnswerNotFinite("the scores of the candidates are not finite")
     return scores
+
+
+def _head_logprobs(
+    model: QwenAudioForConditionalGeneration, branch: Branch, head: tuple[int, ...]
+) -> torch.Tensor:
+    """Compute what may follow the prompt and each further id of ``head``: (len(head) + 1, vocabulary)."""
+    embeds = _embed(model, branch, (*branch.ask.prompt, *head))[None]
+    # The prompt alone decides the factor, as if the head were decoded after it.
+    prompt = torch.tensor([embeds.shape[1] - len(head)], device=embeds.device)
+    outputs = model(
+        inputs_embeds=embeds,
+        ntk_alpha=ntk_alpha(prompt, model.config),
+        use_cache=False,
+        logits_to_keep=len(head) + 1,
+    )
+    return _logprobs(model, outputs.logits[0])
 
 
 def _logprobs(model: QwenAudioForConditionalGeneration, logits: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ import math
 
 import torch
 from torch import nn
+from transformers.masking_utils import create_bidirectional_mask
 from transformers.models.qwen2_audio.modeling_qwen2_audio import Qwen2AudioEncoderLayer
 
 from qwen_audio.configuration import QwenAudioConfig
@@ -20,8 +21,11 @@ from qwen_audio.features import audio_tokens, conv_frames
 class QwenAudioEncoder(nn.Module):
     """Two convolutions, pre-norm transformer layers, pooling by two, projection to the language model's width."""
 
+    positional_embedding: torch.Tensor
+
     def __init__(self, config: QwenAudioConfig) -> None:
         super().__init__()
+        self.config = config
         width = config.d_model
         self.conv1 = nn.Conv1d(config.audio["n_mels"], width, kernel_size=3, padding=1)
         self.conv2 = nn.Conv1d(width, width, kernel_size=3, stride=2, padding=1)
@@ -44,27 +48,18 @@ class QwenAudioEncoder(nn.Module):
         self._check(input_features, frames)
         heard = torch.tensor(frames, device=input_features.device)  # (clips,)
         hidden = self._convolve(input_features[..., : 2 * max(frames)], heard)  # (clips, frames, width)
-        mask = None  # every frame of every clip is real
-        if min(frames) < max(frames):
-            mask = _within(heard, max(frames))[:, None, None].expand(-1, 1, max(frames), -1)
-            if self.attention_adds_masks:
-                mask = torch.zeros_like(mask, dtype=hidden.dtype).masked_fill(
-                    ~mask, torch.finfo(hidden.dtype).min
-                )
+        mask = create_bidirectional_mask(
+            config=self.config, inputs_embeds=hidden, attention_mask=_within(heard, max(frames))
+        )
         for layer in self.layers:
             hidden = layer(hidden, mask)
         pooled = self.pool(hidden.transpose(1, 2)).transpose(1, 2)
         tokens = self.proj(self.ln_post(pooled))  # (clips, max tokens, hidden)
-        first, last = self.audio_bos_eos_token.weight.to(tokens.dtype).split(1)
+        first, last = self.audio_bos_eos_token.weight[:, None]  # (1, hidden) each
         return [
             torch.cat((first, rows[: audio_tokens(length)], last))
             for rows, length in zip(tokens, lengths, strict=True)
         ]
-
-    @property
-    def attention_adds_masks(self) -> bool:
-        """Whether the chosen attention adds a float mask to its scores; the others take a boolean one."""
-        return bool(self.layers[0].self_attn.config._attn_implementation == "eager")
 
     def _convolve(self, mel: torch.Tensor, heard: torch.Tensor) -> torch.Tensor:
         # A kernel at a clip's last frame reaches one mel frame further. Alone the clip has zero padding there, so

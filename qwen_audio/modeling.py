@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from os import PathLike
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import nn
@@ -73,7 +73,8 @@ class QwenAudioAttention(nn.Module):
         attended, weights = attend(
             self, query, key, value, attention_mask, scaling=self.head_dim**-0.5, **kwargs
         )
-        return self.o_proj(attended.reshape(rows, length, -1)), weights
+        output: torch.Tensor = self.o_proj(attended.reshape(rows, length, -1))
+        return output, weights
 
 
 class QwenAudioDecoderLayer(Qwen2DecoderLayer):  # type: ignore[misc]  # transformers is untyped
@@ -128,7 +129,7 @@ class QwenAudioModel(QwenAudioPreTrainedModel):
         A span's place starts at ``<audio>`` and ends at ``</audio>``. Raises ``AudioMismatch`` when the places and
         the spans differ in number or length.
         """
-        embeds = self.wte(input_ids)
+        embeds: torch.Tensor = self.wte(input_ids)
         places = (input_ids == self.config.audio_start_id).nonzero().tolist() if spans else []
         if len(places) != len(spans):
             raise AudioMismatch(f"{len(places)} audio places in the input ids for {len(spans)} clips")
@@ -309,7 +310,8 @@ class VocabularyLimit(LogitsProcessor):  # type: ignore[misc]  # transformers is
     def __init__(self, vocabulary_size: int) -> None:
         self.vocabulary_size = vocabulary_size
 
-    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        """Silence the rows beyond: scores (rows, vocab_size) to the same shape."""
         scores = scores.clone()
         scores[:, self.vocabulary_size :] = -torch.inf
         return scores

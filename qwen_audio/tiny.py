@@ -9,7 +9,7 @@ import argparse
 import base64
 import json
 import zlib
-from math import prod
+from math import prod, sqrt
 from pathlib import Path
 
 import torch
@@ -83,7 +83,7 @@ def _tensor(name: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:
     if name.endswith("positional_embedding"):
         return sinusoids(*shape)
     generator = torch.Generator().manual_seed(zlib.crc32(f"{seed} {name}".encode()))
-    noise = torch.randn(shape, generator=generator)
+    noise: torch.Tensor = torch.randn(shape, generator=generator)
     if len(shape) == 1:
         is_norm_weight = name.endswith(
             ("ln_1.weight", "ln_2.weight", "ln_f.weight", "_ln.weight", "ln_post.weight")
@@ -91,7 +91,7 @@ def _tensor(name: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:
         return 1 + 0.1 * noise if is_norm_weight else 0.1 * noise
     if "wte" in name or "bos_eos" in name:
         return noise
-    return noise * 1.2 / prod(shape[1:]) ** 0.5
+    return noise * 1.2 / sqrt(prod(shape[1:]))
 
 
 def _loudness(ranks: dict[bytes, int], config: QwenAudioConfig) -> torch.Tensor:
