@@ -1,0 +1,68 @@
+"""Wire the API: services, routes, limits and error handlers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from api.body_limit import BodyLimit
+from api.doorbell import Doorbell, SilentDoorbell
+from api.errors import add_error_handlers
+from api.openapi import DESCRIPTION, EVERYWHERE, describe_problems, operation_name
+from api.request_ids import RequestIds
+from api.routes import health, jobs, recordings, tasks, uploads
+from api.services import Services
+from db.database import Database
+from settings import Settings
+from storage import ObjectStore, S3Options, open_store
+
+VERSION = "0.1.0"
+
+
+def create_app(
+    settings: Settings,
+    *,
+    database: Database | None = None,
+    store: ObjectStore | None = None,
+    doorbell: Doorbell | None = None,
+) -> FastAPI:
+    """Return the application. What is not given is opened when it starts, and closed when it ends.
+
+    Starting does not wait for the database or the storage: ``/readyz`` says whether they answer.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        opened = database or Database(settings.resolved_database_url)
+        app.state.services = Services(
+            settings, opened, store or _open_store(settings), doorbell or SilentDoorbell()
+        )
+        yield
+        if database is None:
+            opened.close()
+
+    app = FastAPI(
+        title="Earwitness",
+        version=VERSION,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        generate_unique_id_function=operation_name,
+        responses=EVERYWHERE,
+        redirect_slashes=False,
+    )
+    for module in (jobs, uploads, recordings, tasks, health):
+        app.include_router(module.router)
+    app.add_middleware(BodyLimit, uploads=uploads.PATH, max_upload_bytes=settings.max_upload_bytes)
+    app.add_middleware(RequestIds)
+    add_error_handlers(app)
+    describe_problems(app)
+    return app
+
+
+def _open_store(settings: Settings) -> ObjectStore:
+    options = S3Options(
+        endpoint_url=settings.s3_endpoint_url, region=settings.s3_region, path_style=settings.s3_path_style
+    )
+    return open_store(settings.resolved_storage_url, roots=settings.file_roots, s3=options)

@@ -1,0 +1,52 @@
+"""Describe the API in OpenAPI: problems have their own media type, and operations plain names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from api.problems import MEDIA_TYPE, Problem
+
+DESCRIPTION = """
+Submit recordings, ask what to find out about them, and query what was heard.
+
+1. Upload files (`POST /v1/uploads`), or use objects that lie in S3.
+2. Submit a job (`POST /v1/jobs`): sources and tasks.
+3. Watch it (`GET /v1/jobs/{job_id}`), and read what was found, here or by SQL.
+
+Every error is a problem document (RFC 9457) with a stable `code`.
+""".strip()
+
+EVERYWHERE: dict[int | str, dict[str, Any]] = {
+    422: {"model": Problem, "description": "The request is not valid; `errors` names the fields."},
+    503: {"model": Problem, "description": "The database or the object storage does not answer; try again."},
+}
+
+
+def operation_name(route: APIRoute) -> str:
+    """Return a route's operation id: the name of its function."""
+    return route.name
+
+
+def describe_problems(app: FastAPI) -> None:
+    """Let ``app.openapi`` show problems under the media type that they are sent with."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = plain()
+            for operations in schema["paths"].values():
+                for operation in operations.values():
+                    _name_media_type(operation["responses"])
+            app.openapi_schema = schema
+        return app.openapi_schema
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to change the document
+
+
+def _name_media_type(responses: dict[str, Any]) -> None:
+    for status, response in responses.items():
+        if int(status) >= 400:
+            response["content"] = {MEDIA_TYPE: response["content"]["application/json"]}

@@ -1,0 +1,1 @@
+"""Hold the routes, one module for each kind of thing."""

@@ -1,0 +1,135 @@
+"""Accept jobs, and say how far they are."""
+
+from __future__ import annotations
+
+import logging
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+
+from api.asked_tasks import AskedTask
+from api.inputs import Input
+from api.job_views import (
+    JobDetail,
+    JobRecordingView,
+    JobSummary,
+    show_job,
+    show_job_recording,
+    summarise_job,
+)
+from api.pages import MAX_LIMIT, MAX_POSITION, Cursor, Id, Page, make_page
+from api.problems import Problem
+from api.services import Services, Wired
+from api.submissions import Submission
+from api.tenancy import Tenant
+from db import queries
+from db.states import JobState, PassKind
+from db.submitting import NewJob, NewRequest, submit_job
+from pipeline.tasks import get_task
+from pipeline.tasks.requests import request_key
+
+logger = logging.getLogger(__name__)
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_ABSENT: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such job."}}
+
+
+class JobsQuery(Input):
+    """How to page through jobs."""
+
+    state: JobState | None = Field(None, description="Only jobs in this state.")
+    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Items on a page, at most.")
+    after: Cursor
+
+
+class JobRecordingsQuery(Input):
+    """How to page through a job's sources."""
+
+    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Items on a page, at most.")
+    after: int | None = Field(None, ge=0, le=MAX_POSITION, description="The `next` of the page before.")
+
+
+@router.post(
+    "",
+    status_code=202,
+    summary="Submit a job",
+    responses={
+        202: {
+            "headers": {
+                "Location": {"description": "Where the job can be read.", "schema": {"type": "string"}}
+            }
+        },
+        413: {"model": Problem, "description": "The body is larger than 1 MiB."},
+    },
+)
+def create_job(submission: Submission, response: Response, services: Wired, tenant: Tenant) -> JobDetail:
+    """Accept the job; the work begins at once and goes on when this request has ended."""
+    model = services.settings.model
+    new = NewJob(
+        tenant=tenant,
+        uris=[source.uri for source in submission.sources],
+        requests=[_new_request(asked, model, services.settings.model_revision) for asked in submission.tasks],
+        channels=submission.channels,
+        client_metadata=submission.metadata,
+        priority=submission.priority,
+    )
+    with services.database.write() as session:
+        job = submit_job(session, new)
+        session.flush()
+        session.refresh(job)
+        shown = show_job(
+            job, queries.list_requests(session, tenant, job.id), queries.job_progress(session, job)
+        )
+    _ring(services, len(new.uris))
+    response.headers["Location"] = f"/v1/jobs/{job.id}"
+    return shown
+
+
+@router.get("", summary="List jobs")
+def list_jobs(query: Annotated[JobsQuery, Query()], services: Wired, tenant: Tenant) -> Page[JobSummary]:
+    """List jobs, the newest first."""
+    with services.database.read() as session:
+        rows = queries.list_jobs(session, tenant, state=query.state, after=query.after, limit=query.limit + 1)
+    return make_page(rows, query.limit, summarise_job, lambda job: job.id)
+
+
+@router.get("/{job_id}", summary="Read a job", responses=_ABSENT)
+def get_job(job_id: Id, services: Wired, tenant: Tenant) -> JobDetail:
+    """Return a job's state, what it asked, and how far it is in seconds of audio."""
+    with services.database.read() as session:
+        job = queries.get_job(session, tenant, job_id)
+        return show_job(
+            job, queries.list_requests(session, tenant, job_id), queries.job_progress(session, job)
+        )
+
+
+@router.get("/{job_id}/recordings", summary="List a job's recordings", responses=_ABSENT)
+def list_job_recordings(
+    job_id: Id, query: Annotated[JobRecordingsQuery, Query()], services: Wired, tenant: Tenant
+) -> Page[JobRecordingView]:
+    """List the sources of a job in their order, with their state, error and what they turned out to be."""
+    with services.database.read() as session:
+        queries.get_job(session, tenant, job_id)
+        rows = queries.list_job_recordings(session, tenant, job_id, after=query.after, limit=query.limit + 1)
+    return make_page(rows, query.limit, show_job_recording, lambda row: row[0].position)
+
+
+def _new_request(asked: AskedTask, model: str, revision: str | None) -> NewRequest:
+    weights = model if revision is None else f"{model}@{revision}"
+    return NewRequest(
+        key=request_key(asked.task, asked.options, weights),
+        task=asked.task,
+        options=asked.options,
+        model=model,
+        prompt_version=get_task(asked.task).prompt_version,
+    )
+
+
+def _ring(services: Services, count: int) -> None:
+    """Wake planners. The job is stored: a broken bell must not make the client believe that it is not."""
+    try:
+        services.doorbell.ring(PassKind.PLAN, count=count)
+    except Exception as error:  # noqa: BLE001  # it becomes a line in the log; workers poll
+        logger.warning("the doorbell failed (%s); workers poll meanwhile", error)

@@ -1,0 +1,40 @@
+"""List what can be asked of audio."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, Field
+
+from api.asked_tasks import EXAMPLES
+from api.pages import Page
+from pipeline.tasks import TASKS
+
+router = APIRouter(tags=["tasks"])
+
+
+class TaskView(BaseModel):
+    """A kind of finding."""
+
+    name: str = Field(description="What a job calls it.", examples=["caption"])
+    title: str = Field(description="What people call it.", examples=["Caption"])
+    description: str = Field(description="What it finds.")
+    options: dict[str, Any] = Field(description="JSON Schema of its options, with their defaults.")
+    example: dict[str, Any] = Field(description="How to ask it in a job.", examples=[EXAMPLES["caption"]])
+
+
+@router.get("/v1/tasks", summary="List tasks")
+def list_tasks() -> Page[TaskView]:
+    """List the tasks with their options. There are few: it is always one page."""
+    shown = [
+        TaskView(
+            name=name,
+            title=task.title,
+            description=task.description,
+            options=task.Options.model_json_schema(),
+            example=EXAMPLES.get(name, {"task": name}),
+        )
+        for name, task in TASKS.items()
+    ]
+    return Page(items=shown, next=None)
