@@ -121,13 +121,16 @@ def _claim_of(row: Pass, worker: str) -> Claim:
 
 
 def _start_jobs(session: Session, job_ids: Iterable[str]) -> None:
-    ids = sorted(job_ids)
-    if ids:
+    # Skips what another claim of the same job is starting: claims never wait for each other.
+    queued = (
+        select(Job.id)
+        .where(Job.id.in_(sorted(job_ids)), Job.state == JobState.QUEUED)
+        .with_for_update(skip_locked=True, key_share=True)
+    )
+    if ids := session.scalars(queued).all():
         count_moved(
             session,
-            update(Job)
-            .where(Job.id.in_(ids), Job.state == JobState.QUEUED)
-            .values(state=JobState.RUNNING, started_at=database_now()),
+            update(Job).where(Job.id.in_(ids)).values(state=JobState.RUNNING, started_at=database_now()),
         )
 
 

@@ -56,8 +56,8 @@ class NewFindings:
     annotations: Sequence[Mapping[str, Any]]
 
 
-def start_finishes(session: Session, recording_id: str) -> None:
-    """Open a finish pass for every job that waits for this recording and has nothing left to hear.
+def start_finishes(session: Session, recording_id: str) -> int:
+    """Open a finish pass for every job that waits for this recording and has nothing left to hear; count them.
 
     The caller holds the recording's row lock.
     """
@@ -76,6 +76,7 @@ def start_finishes(session: Session, recording_id: str) -> None:
             ~still_open,
         )
     ).all()
+    started = 0
     for link in waiting:
         moved = count_moved(
             session,
@@ -83,6 +84,7 @@ def start_finishes(session: Session, recording_id: str) -> None:
             .where(JobRecording.id == link.id, JobRecording.state == LinkState.UNDERSTANDING)
             .values(state=LinkState.FINISHING),
         )
+        started += moved
         if moved:
             session.add(
                 Pass(
@@ -95,6 +97,7 @@ def start_finishes(session: Session, recording_id: str) -> None:
                 )
             )
     session.flush()
+    return started
 
 
 def load_finish(session: Session, claim: Claim) -> FinishWork:

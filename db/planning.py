@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,12 @@ class NewChunk:
     owned_end: int
     heard_start: int
     heard_end: int
-    speech_samples: int
+    speech: Sequence[tuple[int, int]]
+
+    @property
+    def speech_samples(self) -> int:
+        """How many samples of the chunk are speech."""
+        return sum(end - start for start, end in self.speech)
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,15 @@ class PlanFacts:
     timeline_sha256: str
     warnings: Sequence[str]
     chunks: Sequence[NewChunk]
+
+
+@dataclass(frozen=True)
+class PlanStored:
+    """What a plan led to: whether its facts were used, and what is ready now, by model, for doorbells."""
+
+    used: bool
+    understand: Mapping[str, int]
+    finishes: int
 
 
 @dataclass(frozen=True)
@@ -95,8 +110,8 @@ def register_recording(
 
 def complete_plan(
     session: Session, claim: Claim, recording_id: str, facts: PlanFacts | None, applies: Applies
-) -> bool:
-    """Store the plan, open the passes that are missing, and return whether ``facts`` were used.
+) -> PlanStored:
+    """Store the plan and open the passes that are missing.
 
     ``facts`` is None when the recording was planned before. When another job planned it meanwhile, theirs stays
     and the caller deletes the timeline that it wrote. Raises ``LeaseLost`` and ``JobCancelled``.
@@ -124,10 +139,9 @@ def complete_plan(
         job_id=claim.job_id,
         job_recording_id=claim.job_recording_id,
         actor=claim.worker,
-        data={"recording_id": recording.id, "passes": passes, "reused": not used},
+        data={"recording_id": recording.id, "passes": sum(passes.values()), "reused": not used},
     )
-    start_finishes(session, recording.id)
-    return used
+    return PlanStored(used, passes, start_finishes(session, recording.id))
 
 
 def _store_facts(session: Session, recording: Recording, facts: PlanFacts) -> None:
@@ -148,6 +162,8 @@ def _store_facts(session: Session, recording: Recording, facts: PlanFacts) -> No
         [
             {
                 **vars(chunk),
+                "speech": [list(span) for span in chunk.speech],
+                "speech_samples": chunk.speech_samples,
                 "id": new_id(),
                 "tenant": recording.tenant,
                 "recording_id": recording.id,
@@ -159,8 +175,10 @@ def _store_facts(session: Session, recording: Recording, facts: PlanFacts) -> No
     )
 
 
-def _open_requests(session: Session, claim: Claim, recording: Recording, applies: Applies) -> int:
-    """Open what nobody has asked of this recording yet, one pass for each chunk and model; return how many."""
+def _open_requests(
+    session: Session, claim: Claim, recording: Recording, applies: Applies
+) -> Mapping[str, int]:
+    """Open what nobody has asked of this recording yet, one pass for each chunk and model; count them by model."""
     requests = session.scalars(
         select(Request)
         .join(JobRequest, JobRequest.request_id == Request.id)
@@ -195,7 +213,7 @@ def _open_requests(session: Session, claim: Claim, recording: Recording, applies
             for (chunk_id, model), request_ids in wanted.items()
         ],
     )
-    return len(wanted)
+    return Counter(model for _, model in wanted)
 
 
 def _open_request(

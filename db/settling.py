@@ -46,9 +46,9 @@ def settle_recording(session: Session, job_id: str, link_id: str, outcome: Outco
         update(Job)
         .where(Job.id == job_id)
         .values(
-            recordings_done=Job.recordings_done + (not failed),
-            recordings_partial=Job.recordings_partial + partial,
-            recordings_failed=Job.recordings_failed + failed,
+            recordings_done=Job.recordings_done + int(not failed),
+            recordings_partial=Job.recordings_partial + int(partial),
+            recordings_failed=Job.recordings_failed + int(failed),
         )
         .returning(Job)
         .execution_options(synchronize_session=False, populate_existing=True)

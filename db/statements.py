@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-from sqlalchemy import CursorResult, Delete, Update, insert
+from sqlalchemy import CursorResult, Delete, Update, insert, literal
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -23,8 +23,9 @@ def count_moved(session: Session, statement: Update | Delete) -> int:
 def insert_missing(session: Session, table: type[Table], row: Mapping[str, Any]) -> bool:
     """Insert ``row`` unless a unique key is taken; return whether it was inserted. Never raises on a conflict."""
     make = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
-    statement = make(table).values(**row).on_conflict_do_nothing()
-    return cast("CursorResult[Any]", session.execute(statement)).rowcount == 1
+    # RETURNING tells whether a row went in; the row count of such an insert differs between the drivers.
+    statement = make(table).values(**row).on_conflict_do_nothing().returning(literal(1))
+    return session.execute(statement).first() is not None
 
 
 def insert_rows(session: Session, table: type[Table], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -55,7 +55,7 @@ def _tenant_column() -> Mapped[str]:
 
 
 def _created_column() -> Mapped[datetime]:
-    return mapped_column(UtcDateTime, default=database_now)
+    return mapped_column(UtcDateTime, default=database_now())
 
 
 def _one_of(column: str, kinds: type[Any]) -> CheckConstraint:
@@ -209,6 +209,7 @@ class Chunk(Table):
     heard_end: Mapped[int] = mapped_column(BigInteger)
     start_ms: Mapped[int] = mapped_column(BigInteger)
     end_ms: Mapped[int] = mapped_column(BigInteger)
+    speech: Mapped[list[Any]] = mapped_column(default=list)  # [[start, end], ...] in samples of the timeline
     speech_samples: Mapped[int]
 
 

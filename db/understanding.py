@@ -81,8 +81,8 @@ def load_understand(session: Session, claim: Claim) -> UnderstandWork:
     )
 
 
-def complete_understand(session: Session, claim: Claim, results: Sequence[NewResult]) -> None:
-    """Store a pass's results and close it, if this claim still holds its lease.
+def complete_understand(session: Session, claim: Claim, results: Sequence[NewResult]) -> int:
+    """Store a pass's results and close it, if this claim still holds its lease; return the finishes that became ready.
 
     Raises ``LeaseLost`` when a later claim owns the pass and ``JobCancelled`` when a cancel has committed: the
     caller drops its work.
@@ -105,13 +105,16 @@ def complete_understand(session: Session, claim: Claim, results: Sequence[NewRes
                 "epoch": claim.epoch,
             },
         )
-    count_chunk(session, claim, failed=False)
+    return count_chunk(session, claim, failed=False)
 
 
-def count_chunk(session: Session, claim: Claim, *, failed: bool) -> None:
-    """Count a chunk that will not be worked on again, once for each request of its pass; the last starts the finish."""
-    done = RecordingRequest.chunks_done + (not failed)
-    lost = RecordingRequest.chunks_failed + failed
+def count_chunk(session: Session, claim: Claim, *, failed: bool) -> int:
+    """Count a chunk that nobody will work on again, once for each request of its pass; the last starts the finish.
+
+    Returns how many finish passes became ready.
+    """
+    done = RecordingRequest.chunks_done + int(not failed)
+    lost = RecordingRequest.chunks_failed + int(failed)
     heard_all = False
     for request_id in sorted(claim.request_ids):  # one order for everybody: no deadlock
         state = session.scalars(
@@ -132,9 +135,10 @@ def count_chunk(session: Session, claim: Claim, *, failed: bool) -> None:
             .execution_options(synchronize_session=False)
         ).one()
         heard_all |= state == RequestState.HEARD
-    if heard_all and claim.recording_id is not None:
-        # The recording's lock makes two passes that end at once take turns: the second sees what the first did.
-        session.execute(
-            select(Recording.id).where(Recording.id == claim.recording_id).with_for_update(key_share=True)
-        )
-        start_finishes(session, claim.recording_id)
+    if not heard_all or claim.recording_id is None:
+        return 0
+    # The recording's lock makes two passes that end at once take turns: the second sees what the first did.
+    session.execute(
+        select(Recording.id).where(Recording.id == claim.recording_id).with_for_update(key_share=True)
+    )
+    return start_finishes(session, claim.recording_id)

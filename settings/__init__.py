@@ -67,6 +67,9 @@ class Settings(BaseSettings):
         100 * 3600.0, gt=0, description="Longest recording in decoded seconds; longer ones are refused."
     )
     max_upload_bytes: int = Field(4 * 2**30, gt=0, description="Largest upload.")
+    alive_file: Path | None = Field(
+        None, description="File that a worker touches whenever it looks for work; its age tells whether it lives."
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least log level shown."
     )

@@ -131,6 +131,7 @@ def upgrade() -> None:
         sa.Column("heard_end", sa.BigInteger(), nullable=False),
         sa.Column("start_ms", sa.BigInteger(), nullable=False),
         sa.Column("end_ms", sa.BigInteger(), nullable=False),
+        sa.Column("speech", Json, nullable=False),
         sa.Column("speech_samples", sa.Integer(), nullable=False),
         sa.CheckConstraint(
             "heard_start <= owned_start AND owned_start < owned_end AND owned_end <= heard_end",

@@ -1,0 +1,66 @@
+"""Run one attempt at a claim, and turn whatever goes wrong into what happens to its pass."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from db.claims import Claim, Failure, JobCancelled, LeaseLost, release
+from db.failures import fail_pass
+from workers.context import WorkerContext
+from workers.leases import Lease, LeaseKeeper, WorkerStopping
+
+logger = logging.getLogger(__name__)
+
+Work = Callable[[WorkerContext, Lease], None]
+
+
+def attempt(context: WorkerContext, keeper: LeaseKeeper, claim: Claim, work: Work) -> None:
+    """Work on a claim under a renewed lease; never raises.
+
+    A failure is stored on the pass: another attempt follows where that can help. When the process dies instead,
+    the lease expires and the pass goes to another worker.
+    """
+    with keeper.holding(claim) as lease:
+        try:
+            work(context, lease)
+        except (LeaseLost, JobCancelled) as error:
+            logger.info("dropped: %s", error)
+        except WorkerStopping:
+            _guarded(context, claim, lambda: _give_back(context, claim))
+        except Exception as error:  # noqa: BLE001  # whatever it is becomes the pass's failure
+            failure = failure_of(error)
+            log = logger.warning if hasattr(error, "code") else logger.exception
+            log("%s pass %s failed: %s", claim.kind, claim.pass_id, failure.message)
+            _guarded(context, claim, lambda: _report(context, claim, failure))
+
+
+def failure_of(error: Exception) -> Failure:
+    """Return the failure that an exception means; those of our trees say their code and whether to retry."""
+    code, retryable = getattr(error, "code", None), getattr(error, "retryable", None)
+    if isinstance(code, str) and isinstance(retryable, bool):
+        return Failure(code, str(error), retryable)
+    if isinstance(error, SQLAlchemyError):
+        return Failure("database_unavailable", f"the database did not take it: {error}", retryable=True)
+    return Failure("internal_error", f"{type(error).__name__}: {error}", retryable=True)
+
+
+def _give_back(context: WorkerContext, claim: Claim) -> None:
+    with context.database.write() as session:
+        release(session, claim)
+
+
+def _report(context: WorkerContext, claim: Claim, failure: Failure) -> None:
+    with context.database.write() as session:
+        fail_pass(session, claim, failure, jitter=random.random())  # noqa: S311  # spreads retries, guards nothing
+
+
+def _guarded(context: WorkerContext, claim: Claim, report: Callable[[], None]) -> None:
+    try:
+        report()
+    except (LeaseLost, JobCancelled, SQLAlchemyError) as error:
+        # The lease runs out by itself, and the reconciler takes the pass back.
+        logger.info("%s could not report on pass %s: %s", context.name, claim.pass_id, error)

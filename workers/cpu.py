@@ -1,0 +1,23 @@
+"""Be the CPU worker process: plan and finish. Free of torch."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from db.states import PassKind
+from workers.context import WorkerContext
+from workers.finish import finish
+from workers.plan import plan
+from workers.process import run_worker
+from workers.runner import Lane
+
+
+def open_lanes(context: WorkerContext) -> Sequence[Lane]:
+    """Return what a CPU worker does."""
+    places = context.settings.cpu_workers
+    return [Lane(PassKind.PLAN, places, plan), Lane(PassKind.FINISH, places, finish)]
+
+
+if __name__ == "__main__":
+    sys.exit(run_worker("cpu", open_lanes))

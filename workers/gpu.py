@@ -1,0 +1,42 @@
+"""Be the GPU worker process: one engine, one feeder. The only module here that reaches torch."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from db.states import PassKind
+from qwen_audio.engine import Engine
+from qwen_audio.tiny import write_tiny
+from settings import Settings
+from workers.context import WorkerContext
+from workers.process import run_worker
+from workers.runner import Lane
+from workers.understand import Ear
+
+logger = logging.getLogger(__name__)
+
+
+def load_engine(settings: Settings) -> Engine:
+    """Load the model that the settings name: ``tiny`` is written to the data folder first."""
+    source: str | Path = settings.model
+    if settings.model == "tiny":
+        source = settings.data_dir.absolute() / "models" / "tiny"
+        write_tiny(source)
+    return Engine.load(
+        source, revision=settings.model_revision, device=settings.device, places=settings.places
+    )
+
+
+def open_lanes(context: WorkerContext) -> Sequence[Lane]:
+    """Load the model and return what a GPU worker does."""
+    settings = context.settings
+    logger.info("loading the model %s", settings.model)
+    ear = Ear(load_engine(settings), settings.model)
+    return [Lane(PassKind.UNDERSTAND, settings.places, ear.understand, model=settings.model)]
+
+
+if __name__ == "__main__":
+    sys.exit(run_worker("gpu", open_lanes))

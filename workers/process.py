@@ -1,0 +1,81 @@
+"""Run a worker process: under Celery when a broker is set, else by polling; end well on SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Callable, Sequence
+
+from db.database import DatabaseUnavailable
+from db.states import PassKind
+from db.upgrade import SchemaOutdated
+from settings import InvalidSettings, Settings, load_settings
+from workers.celery_app import make_app, serve
+from workers.context import WorkerContext, configure_logging, open_context
+from workers.doorbell import queue_name
+from workers.reconcile import Reconciler
+from workers.runner import Lane, Runner
+
+logger = logging.getLogger(__name__)
+
+BROKER_POLL_SECONDS = 5.0  # with doorbells, polling only covers those that were lost
+GRACE_SECONDS = 10.0
+
+
+def run_worker(role: str, open_lanes: Callable[[WorkerContext], Sequence[Lane]]) -> int:
+    """Run until SIGTERM or SIGINT and return the exit code: 2 when the settings or the database are not usable."""
+    try:
+        settings = load_settings()
+        configure_logging(settings.log_level)
+        context = open_context(settings, role)
+    except (InvalidSettings, DatabaseUnavailable, SchemaOutdated) as error:
+        print(f"{role} worker: {error}", file=sys.stderr)
+        return 2
+    try:
+        _work(context, open_lanes(context))
+    finally:
+        context.close()
+    return 0
+
+
+def _work(context: WorkerContext, lanes: Sequence[Lane]) -> None:
+    settings = context.settings
+    poll_seconds = (
+        settings.poll_seconds if settings.embedded else max(BROKER_POLL_SECONDS, settings.poll_seconds)
+    )
+    runner = Runner(context, lanes, poll_seconds=poll_seconds)
+    reconciler = Reconciler(context)
+    runner.start()
+    logger.info("%s is ready: %s", context.name, ", ".join(f"{lane.kind} x {lane.places}" for lane in lanes))
+    try:
+        if settings.embedded:
+            wait_for_signal()
+        else:
+            _consume(settings, runner, lanes)
+    finally:
+        logger.info("%s is stopping", context.name)
+        runner.stop(min(GRACE_SECONDS, settings.lease_seconds / 2))
+        reconciler.close()
+
+
+def _consume(settings: Settings, runner: Runner, lanes: Sequence[Lane]) -> None:
+    def on_ring(kind: PassKind) -> None:
+        # The engine's feeder takes as many passes as it has places; a Celery thread would only wait with it.
+        if kind == PassKind.UNDERSTAND:
+            runner.wake(kind)
+        else:
+            runner.work_one(kind)
+
+    queues = [queue_name(lane.kind, lane.model) for lane in lanes]
+    app = make_app(settings.broker_url, on_ring)
+    serve(app, queues, sum(lane.places for lane in lanes), settings.log_level)
+
+
+def wait_for_signal() -> None:
+    """Block until SIGTERM or SIGINT."""
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()

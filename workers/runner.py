@@ -1,0 +1,146 @@
+"""Keep a process's places filled: claim as much ready work as there are free places, whenever woken or by the clock."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from db.claims import Claim, claim_passes
+from db.states import PassKind
+from workers.attempt import Work, attempt
+from workers.context import WorkerContext
+from workers.leases import LeaseKeeper
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Lane:
+    """One kind of work and how much of it this process does at a time."""
+
+    kind: PassKind
+    places: int
+    work: Work
+    model: str = ""
+    _free: threading.BoundedSemaphore = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.places < 1:
+            raise ValueError(f"the {self.kind} lane needs at least one place")
+        object.__setattr__(self, "_free", threading.BoundedSemaphore(self.places))
+
+    def take_places(self, most: int) -> int:
+        """Reserve up to ``most`` free places, without waiting; return how many."""
+        taken = 0
+        while taken < most and self._free.acquire(blocking=False):
+            taken += 1
+        return taken
+
+    def give_places(self, count: int = 1) -> None:
+        """Free reserved places."""
+        if count:
+            self._free.release(count)
+
+
+class Runner:
+    """The feeder of a process: one thread for each lane claims, a pool works, one keeper renews all leases.
+
+    Doorbells only wake it (``wake``) or lend it a thread (``work_one``); without any it polls. After every piece of
+    work it looks for more at once, so a lost message costs at most one pause.
+    """
+
+    def __init__(self, context: WorkerContext, lanes: Sequence[Lane], *, poll_seconds: float) -> None:
+        self._context = context
+        self._lanes = {lane.kind: lane for lane in lanes}
+        self._poll_seconds = poll_seconds
+        self._keeper = LeaseKeeper(context.database, context.settings.lease_seconds)
+        self._pool = ThreadPoolExecutor(sum(lane.places for lane in lanes), thread_name_prefix="work")
+        self._wakes = {lane.kind: threading.Event() for lane in lanes}
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._feed, args=(lane,), name=f"feed-{lane.kind}", daemon=True)
+            for lane in lanes
+        ]
+
+    def start(self) -> None:
+        """Begin to claim."""
+        for thread in self._threads:
+            thread.start()
+
+    def wake(self, kind: PassKind) -> None:
+        """Look for work of this kind now; unknown kinds are ignored."""
+        if kind in self._wakes:
+            self._wakes[kind].set()
+
+    def work_one(self, kind: PassKind) -> bool:
+        """Claim the most urgent ready pass and work on it in the calling thread; False when there was none."""
+        lane = self._lanes.get(kind)
+        if lane is None or self._stopping.is_set() or not lane.take_places(1):
+            return False
+        claims = self._claim(lane, 1)
+        if not claims:
+            lane.give_places()
+            return False
+        self._attempt(lane, claims[0])
+        return True
+
+    def stop(self, grace_seconds: float) -> None:
+        """Stop claiming, let work end for ``grace_seconds``, then have the rest given back. Idempotent."""
+        self._stopping.set()
+        for wake in self._wakes.values():
+            wake.set()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=5.0)
+        timer = threading.Timer(grace_seconds, self._keeper.stop_work)
+        timer.daemon = True
+        timer.start()
+        self._pool.shutdown(wait=True)
+        timer.cancel()
+        self._keeper.close()
+
+    def _feed(self, lane: Lane) -> None:
+        wake = self._wakes[lane.kind]
+        while not self._stopping.is_set():
+            self._touch_alive_file()
+            places = lane.take_places(lane.places)
+            claims = self._claim(lane, places) if places else []
+            lane.give_places(places - len(claims))
+            for claim in claims:
+                self._pool.submit(self._attempt, lane, claim)
+            if not claims:
+                # Jitter, so that many workers do not ask in step.
+                wake.wait(self._poll_seconds * (0.5 + random.random() / 2))  # noqa: S311
+            wake.clear()
+
+    def _claim(self, lane: Lane, places: int) -> list[Claim]:
+        try:
+            with self._context.database.write() as session:
+                return claim_passes(
+                    session,
+                    lane.kind,
+                    self._context.name,
+                    model=lane.model,
+                    lease_seconds=self._context.settings.lease_seconds,
+                    limit=places,
+                )
+        except SQLAlchemyError as error:
+            logger.warning("no work could be claimed, the database does not answer: %s", error)
+            return []
+
+    def _attempt(self, lane: Lane, claim: Claim) -> None:
+        try:
+            attempt(self._context, self._keeper, claim, lane.work)
+        finally:
+            lane.give_places()
+            self._wakes[lane.kind].set()
+
+    def _touch_alive_file(self) -> None:
+        if self._context.settings.alive_file is not None:
+            self._context.settings.alive_file.touch()
