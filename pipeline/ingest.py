@@ -63,7 +63,12 @@ def ingest(
             _ChannelSpeech(model, channel, decoding.channel_count)
             for channel in range(decoding.channel_count)
         ]
-        with _lanes(lambda block: (digest.update(block), sink(block)), *(one.push for one in speech)) as give:
+
+        def store(block: bytes) -> None:
+            digest.update(block)
+            sink(block)
+
+        with _lanes(store, *(one.push for one in speech)) as give:
             for block in decoding.blocks():
                 give(block)
                 if progress is not None:

@@ -49,10 +49,7 @@ class Settings(BaseSettings):
     )
     model: str = Field(
         "tiny",
-        description="What hears: 'tiny' (untrained, for trying the machinery), a checkpoint folder, or a hub name.",
-    )
-    model_revision: str | None = Field(
-        None, description="The 40-digit commit of a hub model; required when the model is a hub name."
+        description="What hears: 'tiny' (untrained, to try the machinery), a checkpoint folder, or owner/name@commit.",
     )
     device: str = Field("auto", description="Where the model runs: auto, cpu, cuda or cuda:N.")
     places: int = Field(8, ge=1, le=1024, description="Chunks that one model process holds at a time.")
@@ -68,7 +65,8 @@ class Settings(BaseSettings):
     )
     max_upload_bytes: int = Field(4 * 2**30, gt=0, description="Largest upload.")
     alive_file: Path | None = Field(
-        None, description="File that a worker touches whenever it looks for work; its age tells whether it lives."
+        None,
+        description="File that a worker touches whenever it looks for work; its age tells whether it lives.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least log level shown."

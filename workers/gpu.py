@@ -25,9 +25,7 @@ def load_engine(settings: Settings) -> Engine:
     if settings.model == "tiny":
         source = settings.data_dir.absolute() / "models" / "tiny"
         write_tiny(source)
-    return Engine.load(
-        source, revision=settings.model_revision, device=settings.device, places=settings.places
-    )
+    return Engine.load(source, device=settings.device, places=settings.places)
 
 
 def open_lanes(context: WorkerContext) -> Sequence[Lane]:

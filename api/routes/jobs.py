@@ -70,7 +70,7 @@ def create_job(submission: Submission, response: Response, services: Wired, tena
     new = NewJob(
         tenant=tenant,
         uris=[source.uri for source in submission.sources],
-        requests=[_new_request(asked, model, services.settings.model_revision) for asked in submission.tasks],
+        requests=[_new_request(asked, model) for asked in submission.tasks],
         channels=submission.channels,
         client_metadata=submission.metadata,
         priority=submission.priority,
@@ -116,10 +116,9 @@ def list_job_recordings(
     return make_page(rows, query.limit, show_job_recording, lambda row: row[0].position)
 
 
-def _new_request(asked: AskedTask, model: str, revision: str | None) -> NewRequest:
-    weights = model if revision is None else f"{model}@{revision}"
+def _new_request(asked: AskedTask, model: str) -> NewRequest:
     return NewRequest(
-        key=request_key(asked.task, asked.options, weights),
+        key=request_key(asked.task, asked.options, model),
         task=asked.task,
         options=asked.options,
         model=model,

@@ -1,0 +1,126 @@
+"""Plan one recording: fetch the object, decode it once into a timeline in storage, map speech, cut chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from db.planning import (
+    NewChunk,
+    PlanFacts,
+    PlanStored,
+    PlanWork,
+    complete_plan,
+    load_plan,
+    register_recording,
+)
+from db.states import PassKind, RecordingState
+from db.types import new_id
+from pipeline.decode import DecodeOptions
+from pipeline.ingest import Ingested, ingest
+from pipeline.tasks import get_task
+from pipeline.timeline import Channels, to_ms
+from storage.store import ObjectInfo
+from storage.uploads import resolve_source
+from storage.uris import join
+from workers.context import WorkerContext
+from workers.leases import Lease
+from workers.scratch import private_folder
+
+
+def plan(context: WorkerContext, lease: Lease) -> None:
+    """Work on a plan pass. A crash leaves a private folder and perhaps an unreferenced timeline object behind."""
+    claim = lease.claim
+    with context.database.read() as session:
+        work = load_plan(session, claim)
+    storage_url = context.settings.resolved_storage_url
+    location = resolve_source(work.uri, claim.tenant, storage_url)
+    found = context.store.head(location)
+    with context.database.write() as session:
+        recording = register_recording(session, claim, work, found.version, found.size_bytes)
+    facts = None
+    if recording.state != RecordingState.PLANNED:
+        # A name of its own for every attempt: a stale worker can leave garbage, and never overwrite.
+        timeline_uri = join(
+            storage_url, "timelines", claim.tenant, recording.id, f"{claim.epoch}-{new_id()}.pcm"
+        )
+        facts = _ingest(context, lease, work, found, timeline_uri)
+    _store(context, lease, recording.id, facts)
+
+
+def _store(context: WorkerContext, lease: Lease, recording_id: str, facts: PlanFacts | None) -> None:
+    stored: PlanStored | None = None
+    try:
+        with context.database.write() as session:
+            stored = complete_plan(session, lease.claim, recording_id, facts, task_applies)
+    finally:
+        if facts is not None and (stored is None or not stored.used):
+            context.store.delete(facts.timeline_uri)
+    for model, count in stored.understand.items():
+        context.doorbell.ring(PassKind.UNDERSTAND, model, count)
+    if stored.finishes:
+        context.doorbell.ring(PassKind.FINISH, count=stored.finishes)
+
+
+def task_applies(task_name: str, options: Mapping[str, Any], speech_samples: int) -> bool:
+    """Say whether a task has something to hear in a chunk with this much speech."""
+    task = get_task(task_name)
+    return task.applies(speech_samples, task.Options.model_validate(dict(options)))
+
+
+def _ingest(
+    context: WorkerContext, lease: Lease, work: PlanWork, found: ObjectInfo, timeline_uri: str
+) -> PlanFacts:
+    options = DecodeOptions(
+        channels=Channels(work.channels), max_seconds=context.settings.max_recording_seconds
+    )
+    with private_folder(context.scratch_dir, lease.claim) as folder:
+        path = _fetch(context, lease, found, folder)
+        with path.open("rb") as file, context.store.writer(timeline_uri) as writer:
+            ingested = ingest(file, writer.write, options, lambda _seconds: lease.check())
+    return plan_facts(ingested, timeline_uri)
+
+
+def _fetch(context: WorkerContext, lease: Lease, found: ObjectInfo, folder: Path) -> Path:
+    """Copy the object, in the version that was found, into the private folder under a name of ours."""
+    path = folder / "in.bin"
+    with path.open("wb") as file:
+        for block in context.store.stream(found.uri, version=found.version):
+            file.write(block)
+            lease.check()
+    return path
+
+
+def plan_facts(ingested: Ingested, timeline_uri: str) -> PlanFacts:
+    """Return what is stored of an ingested recording."""
+    media, timeline = ingested.media, ingested.timeline
+    declared = media.declared_seconds
+    return PlanFacts(
+        container=media.container.split(",")[0],
+        codec=media.codec,
+        sampling_rate=media.sampling_rate,
+        source_channels=media.channels,
+        channel_count=timeline.channel_count,
+        duration_samples=timeline.samples,
+        duration_ms=timeline.duration_ms,
+        declared_ms=None if declared is None else round(declared * 1000),
+        speech_ms=to_ms(ingested.speech_samples),
+        truncated=ingested.truncated,
+        timeline_uri=timeline_uri,
+        timeline_sha256=timeline.sha256,
+        warnings=[str(warning) for warning in ingested.warnings],
+        chunks=[
+            NewChunk(
+                channel=channel,
+                index=span.index,
+                owned_start=span.owned_start,
+                owned_end=span.owned_end,
+                heard_start=span.heard_start,
+                heard_end=span.heard_end,
+                speech=span.speech,
+            )
+            for channel, spans in enumerate(ingested.chunks)
+            for span in spans
+        ],
+    )
