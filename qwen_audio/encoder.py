@@ -69,8 +69,7 @@ class QwenAudioEncoder(nn.Module):
         mel = mel.to(self.conv1.weight.dtype)
         hidden = nn.functional.gelu(self.conv1(mel))
         hidden = nn.functional.gelu(self.conv2(hidden)).transpose(1, 2)  # (clips, frames, width)
-        hidden = hidden + self.positional_embedding[: hidden.shape[1]]
-        return hidden * _within(heard, hidden.shape[1])[..., None]
+        return hidden + self.positional_embedding[: hidden.shape[1]]
 
     def _check(self, input_features: torch.Tensor, frames: list[int]) -> None:
         limit = self.positional_embedding.shape[0]

@@ -128,19 +128,18 @@ def _weight_files(folder: Path) -> list[Path]:
 
 def _read_header(file: Path) -> Iterator[tuple[str, StoredTensor]]:
     """Read a safetensors header: its length in 8 little-endian bytes, then JSON, then the data."""
+    size = file.stat().st_size
     with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if length > file.stat().st_size:
-            raise InvalidCheckpoint(f"{file} is truncated or not a safetensors file")
-        header = _parse_json(stream.read(length), file)
+        data = 8 + int.from_bytes(stream.read(8), "little")
+        if data > size:
+            raise InvalidCheckpoint(f"{file} is truncated or not a safetensors file: fetch it again")
+        header = _parse_json(stream.read(data - 8), file)
+    header.pop("__metadata__", None)
     for name, entry in header.items():
-        if name == "__metadata__":
-            continue
         start, end = entry["data_offsets"]
-        yield (
-            name,
-            StoredTensor(file, entry["dtype"], tuple(entry["shape"]), 8 + length + start, end - start),
-        )
+        if data + end > size:
+            raise InvalidCheckpoint(f"{file} is truncated: {name} lies behind its end, fetch it again")
+        yield name, StoredTensor(file, entry["dtype"], tuple(entry["shape"]), data + start, end - start)
 
 
 def _read_json(file: Path) -> dict[str, Any]:

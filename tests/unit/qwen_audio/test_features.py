@@ -51,8 +51,13 @@ def test_int16_is_the_same_as_float32_divided_by_32768(length):
 
 @pytest.mark.parametrize(
     ("samples", "frames", "convolved", "tokens"),
-    [(480, 3, 2, 1), (16_080, 100, 50, 25), (51_472, 321, 161, 80), (93_680, 585, 293, 146)]
-    + [(480_000, 3000, 1500, 750)],
+    [
+        (480, 3, 2, 1),
+        (16_080, 100, 50, 25),
+        (51_472, 321, 161, 80),
+        (93_680, 585, 293, 146),
+        (480_000, 3000, 1500, 750),
+    ],
 )
 def test_lengths_follow_the_official_formulas(samples, frames, convolved, tokens):
     assert mel_frames(samples) == frames

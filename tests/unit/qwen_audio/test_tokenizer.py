@@ -89,7 +89,7 @@ def test_text_comes_back_from_its_ids_in_nfc(golden_tokenizer, text):
     assert golden_tokenizer.decode(golden_tokenizer.encode(text)) == unicodedata.normalize("NFC", text)
 
 
-@pytest.mark.parametrize("text", ["\ud800", "a\udfffb", "\ud83d"])
+@pytest.mark.parametrize("text", ["\ud800", "a\udfffb"])
 def test_half_a_surrogate_pair_is_encoded_as_plain_text(golden_tokenizer, text):
     assert all(id_ < golden_tokenizer.control_ids.start for id_ in golden_tokenizer.encode(text))
 
