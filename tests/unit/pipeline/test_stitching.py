@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.stitching import stitch
@@ -259,6 +259,7 @@ def recordings(draw: st.DrawFn, jitter: int) -> tuple[list[Part], list[str]]:
     return parts, [text for text, _, _ in truth]
 
 
+@settings(deadline=None)  # a busy machine is not a defect
 @given(recordings(jitter=640))
 def test_every_word_is_said_once_and_in_order(recording: tuple[list[Part], list[str]]) -> None:
     parts, truth = recording
@@ -269,6 +270,7 @@ def test_every_word_is_said_once_and_in_order(recording: tuple[list[Part], list[
     assert times == sorted(times)
 
 
+@settings(deadline=None)  # a busy machine is not a defect
 @given(recordings(jitter=4_000), recordings(jitter=0), st.randoms(use_true_random=False))
 def test_the_order_of_completion_changes_nothing(
     left: tuple[list[Part], list[str]], right: tuple[list[Part], list[str]], shuffler: random.Random
@@ -286,6 +288,7 @@ def test_the_order_of_completion_changes_nothing(
     assert starts == sorted(starts)
 
 
+@settings(deadline=None)  # a busy machine is not a defect
 @given(recordings(jitter=0))
 def test_segments_hold_their_words_and_stay_short(recording: tuple[list[Part], list[str]]) -> None:
     for segment in stitch("transcribe", WORDS, recording[0]).segments:
@@ -297,6 +300,7 @@ def test_segments_hold_their_words_and_stay_short(recording: tuple[list[Part], l
             assert len(segment.text) <= MAX_SEGMENT_CHARACTERS
 
 
+@settings(deadline=None)  # a busy machine is not a defect
 @given(
     st.lists(st.tuples(st.integers(1, 90_000), st.booleans()), max_size=20), st.randoms(use_true_random=False)
 )

@@ -6,7 +6,7 @@ import json
 from typing import Any, get_args
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -312,6 +312,7 @@ anything = st.one_of(
 )
 
 
+@settings(deadline=None)  # a busy machine is not a defect
 @given(
     request=st.sampled_from(ALL_REQUESTS),
     text=anything,
@@ -338,6 +339,7 @@ def test_no_answer_breaks_a_parser(
     assert all(0 <= time <= samples for time in times)
 
 
+@settings(deadline=None)  # a busy machine is not a defect
 @given(
     st.lists(st.tuples(st.integers(1, 60), st.sampled_from(["well", "glad", None])), min_size=1, max_size=40)
 )
@@ -353,6 +355,7 @@ def test_published_patterns_come_back_exactly(steps: list[tuple[int, str | None]
     assert "repaired_times" not in parsed["flags"]
 
 
+@settings(deadline=None)  # a busy machine is not a defect
 @given(
     st.lists(
         st.one_of(
