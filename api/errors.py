@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import compile_path
 
 from api.body_limit import BodyTooLarge
 from api.problems import Failure, FieldProblem, InvalidField, NotReady, problem_response, title_of_status
@@ -48,6 +50,8 @@ def add_error_handlers(app: FastAPI) -> None:
 
     async def handle(request: Request, error: Exception) -> JSONResponse:
         failure = describe(error)
+        if failure.status == 405:
+            failure = replace(failure, headers={"Allow": ", ".join(_methods_at(app, request.url.path))})
         if failure.status >= 500:
             logger.error("request %s: %s: %s", request_id_of(request), type(error).__name__, error)
         return problem_response(request, failure)
@@ -55,6 +59,13 @@ def add_error_handlers(app: FastAPI) -> None:
     # Starlette calls the handler of ``Exception`` outermost and raises again, so that the server logs the traceback.
     for kind in (*(kind for kind, _ in _TABLE), Exception):
         app.add_exception_handler(kind, handle)
+
+
+def _methods_at(app: FastAPI, path: str) -> list[str]:
+    """Return the methods that a path takes; the framework names those of the first route that it meets."""
+    paths = app.openapi()["paths"]
+    fitting = [operations for known, operations in paths.items() if compile_path(known)[0].match(path)]
+    return sorted({method.upper() for operations in fitting for method in operations})
 
 
 def _invalid_request(error: RequestValidationError) -> Failure:
@@ -80,6 +91,8 @@ def _path(location: Sequence[int | str]) -> str:
 
 def _message(error: dict[str, Any]) -> str:
     reason = error.get("ctx", {}).get("error")
+    if error["loc"] == ("body",) and isinstance(error.get("input"), bytes):
+        return "send JSON, with the header Content-Type: application/json"
     if error["type"] == "json_invalid":
         return f"this is no JSON: {reason} at character {error['loc'][-1]}"
     return str(error["msg"])

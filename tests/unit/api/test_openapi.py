@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from api.app import create_app
+from api.asked_tasks import EXAMPLES
+from api.submissions import Submission
+from pipeline.tasks import TASKS
+from settings import Settings
+
+OPERATIONS = {
+    "create_job": ("post", "/v1/jobs"),
+    "list_jobs": ("get", "/v1/jobs"),
+    "get_job": ("get", "/v1/jobs/{job_id}"),
+    "list_job_recordings": ("get", "/v1/jobs/{job_id}/recordings"),
+    "upload_file": ("post", "/v1/uploads"),
+    "get_recording": ("get", "/v1/recordings/{recording_id}"),
+    "list_segments": ("get", "/v1/recordings/{recording_id}/segments"),
+    "list_annotations": ("get", "/v1/recordings/{recording_id}/annotations"),
+    "list_tasks": ("get", "/v1/tasks"),
+    "check_health": ("get", "/healthz"),
+    "check_readiness": ("get", "/readyz"),
+}
+
+
+@pytest.fixture(scope="module")
+def document() -> dict:
+    return create_app(Settings()).openapi()
+
+
+def test_the_document_is_valid_openapi(document):
+    validate = pytest.importorskip("openapi_spec_validator").validate
+
+    validate(json.loads(json.dumps(document)))
+
+
+def test_the_operations_are_the_published_ones(document):
+    found = {
+        operation["operationId"]: (method, path)
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+    }
+
+    assert found == OPERATIONS
+
+
+def test_every_error_is_shown_as_a_problem(document):
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            errors = {status: r for status, r in operation["responses"].items() if int(status) >= 400}
+            assert {"422", "503"} <= set(errors)
+            for response in errors.values():
+                schema = response["content"]["application/problem+json"]["schema"]
+                assert list(response["content"]) == ["application/problem+json"]
+                assert schema == {"$ref": "#/components/schemas/Problem"}
+
+
+def test_every_field_that_is_shown_is_described(document):
+    for name, schema in document["components"]["schemas"].items():
+        for field, shape in schema.get("properties", {}).items():
+            assert shape.get("description"), f"{name}.{field} has no description"
+
+
+def test_every_parameter_is_described_but_ids_in_paths(document):
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            for parameter in operation.get("parameters", []):
+                assert parameter["in"] == "path" or parameter["description"], (path, parameter["name"])
+
+
+def test_the_options_of_every_task_are_shown(document):
+    schemas = document["components"]["schemas"]
+    for task in TASKS.values():
+        shown = schemas[task.Options.__name__]
+        assert set(shown["properties"]) == set(task.Options.model_fields)
+        assert shown["additionalProperties"] is False
+
+
+def test_every_task_has_an_example_that_is_accepted():
+    assert set(EXAMPLES) == set(TASKS)
+    for example in EXAMPLES.values():
+        Submission.model_validate({"sources": ["s3://archive/1"], "tasks": [example]})
+
+
+ACCEPTED = [
+    {"sources": ["s3://archive/1"], "tasks": ["caption"]},
+    {
+        "sources": [{"uri": "s3://archive/1"}],
+        "tasks": [{"task": "emotion"}],
+        "priority": 9,
+        "metadata": {"a": []},
+    },
+    *Submission.model_json_schema()["examples"],
+]
+REFUSED = [
+    {"tasks": ["caption"]},
+    {"sources": ["s3://archive/1"], "tasks": ["captions"]},
+    {"sources": ["s3://archive/1"], "tasks": [{"task": "caption", "options": {"language": "en"}}]},
+    {"sources": ["s3://archive/1"], "tasks": [{"task": "caption", "option": {}}]},
+    {"sources": [{"url": "s3://archive/1"}], "tasks": ["caption"]},
+    {"sources": ["s3://archive/1"], "tasks": ["caption"], "priority": 10},
+    {"sources": ["s3://archive/1"], "tasks": ["caption"], "extra": 1},
+]
+
+
+@pytest.mark.parametrize("body", ACCEPTED)
+def test_the_schema_takes_what_we_take(body):
+    Submission.model_validate(body)
+    Draft202012Validator(Submission.model_json_schema()).validate(body)
+
+
+@pytest.mark.parametrize("body", REFUSED)
+def test_the_schema_refuses_what_we_refuse(body):
+    with pytest.raises(ValueError):
+        Submission.model_validate(body)
+    assert not Draft202012Validator(Submission.model_json_schema()).is_valid(body)
