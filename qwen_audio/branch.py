@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from qwen_audio.answers import Answer, FinishReason, Numbers
+from qwen_audio.errors import InvalidPrompt
 from qwen_audio.repetition import ends_in_a_loop
+from qwen_audio.tags import Prompt, Tag, TimeTag
 from qwen_audio.tokenizer import QwenAudioTokenizer
 
 if TYPE_CHECKING:
@@ -25,6 +27,34 @@ class Ask:
     limit: int
     stop: frozenset[int]
     candidates: Mapping[str, tuple[int, ...]] | None = None
+
+    @property
+    def positions(self) -> int:
+        """How many positions the prompt and the longest answer take."""
+        new = self.limit if self.candidates is None else max(map(len, self.candidates.values()))
+        return len(self.prompt) + new
+
+
+def make_ask(
+    tokenizer: QwenAudioTokenizer,
+    prompt: Prompt,
+    limit: int,
+    stop: Sequence[Tag],
+    score: Sequence[Tag | TimeTag | str] | None,
+) -> Ask:
+    """Turn a request into ids; raises ``InvalidPrompt`` when it asks for nothing."""
+    if limit < 1:
+        raise InvalidPrompt(f"limit must be at least 1 token, not {limit}")
+    ids = tuple(tokenizer.encode_prompt(prompt))
+    if not ids:
+        raise InvalidPrompt("the prompt is empty")
+    candidates = None
+    if score is not None:
+        candidates = {str(part): tuple(tokenizer.encode_prompt(Prompt((part,)))) for part in score}
+        if not candidates or () in candidates.values():
+            raise InvalidPrompt("nothing to score: give at least one text, and no empty one")
+    ends = frozenset(tokenizer.id_of(tag) for tag in (Tag.END_OF_TEXT, *stop))
+    return Ask(ids, limit, ends, candidates)
 
 
 @dataclass(eq=False)

@@ -19,7 +19,7 @@ import torch
 
 from qwen_audio import decoding
 from qwen_audio.answers import Answer, FinishReason
-from qwen_audio.branch import Ask, Branch
+from qwen_audio.branch import Branch, make_ask
 from qwen_audio.errors import EngineClosed, EngineFull, InvalidPrompt, InvalidVocabulary, PrefixClosed
 from qwen_audio.features import Samples, audio_tokens, log_mel, mel_frames
 from qwen_audio.loading import find_checkpoint, fingerprint
@@ -54,7 +54,7 @@ class Engine:
         self.revision = revision
         self.places = places
         self._model = model.eval()
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._changed = threading.Condition()  # guards everything below
         self._open: set[Prefix] = set()
         self._waiting: deque[Branch] = deque()
@@ -124,38 +124,13 @@ class Engine:
         if self._closed:
             raise EngineClosed(f"engine {self.name} is closed: load another one")
 
-    def _ask(
-        self,
-        prefix: Prefix,
-        prompt: Prompt,
-        limit: int,
-        stop: Sequence[Tag],
-        score: Sequence[Tag | TimeTag | str] | None,
-    ) -> Ask:
-        """Check a request and turn it into ids."""
-        if limit < 1:
-            raise InvalidPrompt(f"limit must be at least 1 token, not {limit}")
-        ids = tuple(self._tokenizer.encode_prompt(prompt))
-        if not ids:
-            raise InvalidPrompt("the prompt is empty")
-        candidates = None if score is None else self._candidates(score)
-        new = limit if candidates is None else max(map(len, candidates.values()))
-        positions = prefix.audio_tokens + SPAN_ENDS + len(ids) + new
+    def _submit(self, branch: Branch) -> None:
+        positions = branch.prefix.audio_tokens + SPAN_ENDS + branch.ask.positions
         if positions > self._model.config.max_position_embeddings:
             raise InvalidPrompt(
-                f"audio, {len(ids)} prompt tokens and {new} new ones need {positions} positions, the model has "
+                f"audio, prompt and answer need {positions} positions, the model has "
                 f"{self._model.config.max_position_embeddings}: shorten the prompt or the limit"
             )
-        ends = frozenset(self._tokenizer.id_of(tag) for tag in (Tag.END_OF_TEXT, *stop))
-        return Ask(ids, limit, ends, candidates)
-
-    def _candidates(self, score: Sequence[Tag | TimeTag | str]) -> dict[str, tuple[int, ...]]:
-        candidates = {str(part): tuple(self._tokenizer.encode_prompt(Prompt((part,)))) for part in score}
-        if not candidates or () in candidates.values():
-            raise InvalidPrompt("nothing to score: give at least one text, and no empty one")
-        return candidates
-
-    def _submit(self, branch: Branch) -> None:
         with self._changed:
             self._refuse_when_closed()
             if branch.prefix.is_closed:
@@ -239,7 +214,7 @@ class Engine:
             prefix.span, prefix.encode_seconds = span, share
 
     def _finish(self, branch: Branch, reason: FinishReason, scores: dict[str, float] | None = None) -> None:
-        branch.finish(reason, self._tokenizer, scores)
+        branch.finish(reason, self.tokenizer, scores)
 
 
 class Prefix:
@@ -272,7 +247,8 @@ class Prefix:
         branch. The future fails with ``EngineClosed`` or ``AnswerNotFinite``. Raises ``InvalidPrompt``,
         ``PrefixClosed`` or ``EngineClosed`` at once.
         """
-        branch = Branch(self, self._engine._ask(self, prompt, limit, stop, score), deadline)
+        ask = make_ask(self._engine.tokenizer, prompt, limit, stop, score)
+        branch = Branch(self, ask, deadline)
         self._engine._submit(branch)
         return branch.future
 
