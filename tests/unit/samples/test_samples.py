@@ -77,6 +77,10 @@ def test_speech_and_sounds_are_where_the_description_says(sample: Sample) -> Non
         assert 0 <= one.start_ms < one.end_ms <= sample.duration_ms
         levels = loudness(wave, rate, one.start_ms, one.end_ms)
         assert levels[one.channel or 0] > 0.01
+    for one in sample.utterances:
+        for start_ms in (one.start_ms, one.end_ms - 100):
+            edge = loudness(wave, rate, start_ms, start_ms + 100)
+            assert edge[one.channel or 0] > 0.004, f"nobody speaks at {start_ms} ms"
     edges = sorted({0, sample.duration_ms, *(e for one in heard for e in (one.start_ms, one.end_ms))})
     for start, end in pairwise(edges):
         covered = any(one.start_ms < end and one.end_ms > start for one in heard)
