@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from support.databases import PostgresServer, sqlite_template
+from support.servers import RedisServer
 
 from db.database import Database
 
@@ -16,6 +17,14 @@ from db.database import Database
 def postgres() -> Iterator[PostgresServer]:
     """One PostgreSQL server for the session."""
     server = PostgresServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """One Redis server for the session."""
+    server = RedisServer()
     yield server
     server.close()
 
