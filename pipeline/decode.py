@@ -230,7 +230,8 @@ class _Child:
         return DecodeCrashed(f"the decoding process ended {how} and without a report", words)
 
 
-_SCRIPT = Path(__file__).with_name("decode_child.py")
+_PROJECT = Path(__file__).parents[1]
+_SCRIPT = _PROJECT / "pipeline" / "decode_child.py"
 
 
 def _order(file: BinaryIO, report_end: int, options: DecodeOptions) -> str:
@@ -249,7 +250,7 @@ def _order(file: BinaryIO, report_end: int, options: DecodeOptions) -> str:
 
 def _import_path() -> list[str]:
     """Return where the child finds PyAV, numpy and this package; it has no site-packages of its own."""
-    folders = [str(_SCRIPT.parents[1])]
+    folders = [str(_PROJECT)]
     for name in ("av", "numpy"):
         spec = importlib.util.find_spec(name)
         if spec is None or spec.origin is None:

@@ -1,7 +1,7 @@
-"""Be the throw-away process that touches media bytes; started by ``pipeline.decode`` as a script, never imported.
+"""Be the throw-away process that touches media bytes; ``pipeline.decode`` starts this file as a script.
 
 One argument, a JSON object: see ``pipeline.decode``. PCM goes to stdout as it comes. The report pipe gets one JSON
-line before the first sample (``media``) and one at the end (``end`` or ``error``).
+line before the first sample (``media``), and one at the end (``end``, or ``error`` for what is refused).
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, BinaryIO
 
 
 def main(order: dict[str, Any]) -> None:
@@ -20,48 +21,55 @@ def main(order: dict[str, Any]) -> None:
     confined = confine(order["memory_bytes"], order["cpu_seconds"])
     from pipeline.errors import InvalidAudio
 
-    with open(order["report_fd"], "w") as report:
+    def tell(line: bytes) -> None:
+        os.write(order["report_fd"], line + b"\n")
+
+    with open(order["input_fd"], "rb", buffering=0) as file:
         try:
-            run(order, confined, lambda line: print(json.dumps(line), file=report, flush=True))
+            run(file, order["channels"], order["max_samples"], write=_write_all, tell=tell, confined=confined)
         except InvalidAudio as error:
-            print(json.dumps({"error": {"code": error.code, "message": str(error)}}), file=report)
+            tell(_line({"error": {"code": error.code, "message": str(error)}}))
 
 
-def run(order: dict[str, Any], confined: dict[str, bool], tell: Any) -> None:
-    """Decode the file to stdout, and report."""
-    from dataclasses import asdict
+def run(
+    file: BinaryIO,
+    channels: str,
+    max_samples: int,
+    *,
+    write: Callable[[Any], object],
+    tell: Callable[[bytes], object],
+    confined: dict[str, bool],
+) -> None:
+    """Decode a file until its end or just beyond ``max_samples``: blocks go to ``write``, reports to ``tell``.
 
+    Raises the ``InvalidAudio`` tree for what the header or a frame rules out.
+    """
+    # Only now, behind the walls: these import PyAV and numpy.
     from pipeline.decode_report import Tally
-    from pipeline.media import decode, open_audio
+    from pipeline.media import decode, describe, open_audio
     from pipeline.timeline import Channels
 
     tally = Tally()
-    with open(order["input_fd"], "rb", buffering=0) as file:
-        source = open_audio(file)
-        media = {
-            "container": source.container.format.name,
-            "codec": source.codec,
-            "sampling_rate": source.stream.codec_context.sample_rate,
-            "channels": source.stream.codec_context.layout.nb_channels,
-            "declared_seconds": source.declared_seconds,
-            "audio_streams": source.audio_streams,
-            "audio_stream": source.stream.index,
-        }
-        told = False
-        for block in decode(source, Channels(order["channels"]), tally):
-            if not told:
-                tell({"media": media, "timeline_channels": block.shape[1], "confined": confined})
-                told = True
-            write_all(block)
-            if tally.samples > order["max_samples"]:
-                break
+    source = open_audio(file)
+    first = {"media": vars(describe(source)), "confined": confined, "timeline_channels": 1}
+    told = False
+    for block in decode(source, Channels(channels), tally):
         if not told:
-            tell({"media": media, "timeline_channels": 1, "confined": confined})
-        tell({"end": asdict(tally)})
+            tell(_line({**first, "timeline_channels": block.shape[1]}))
+            told = True
+        write(block)
+        if tally.samples > max_samples:
+            break
+    if not told:
+        tell(_line(first))
+    tell(_line({"end": vars(tally)}))
 
 
-def write_all(block: Any) -> None:
-    """Write to stdout, all of it."""
+def _line(report: dict[str, Any]) -> bytes:
+    return json.dumps(report).encode()
+
+
+def _write_all(block: Any) -> None:
     view = memoryview(block).cast("B")
     while view:
         view = view[os.write(1, view) :]

@@ -18,7 +18,7 @@ import av.logging
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.decode_report import Tally
+from pipeline.decode_report import Media, Tally
 from pipeline.errors import (
     CorruptContainer,
     DrmProtected,
@@ -91,6 +91,20 @@ def open_audio(file: BinaryIO) -> Source:
     return Source(container, stream, codec, len(streams), declared)
 
 
+def describe(source: Source) -> Media:
+    """Return what the header says."""
+    context = source.stream.codec_context
+    return Media(
+        container=source.container.format.name,
+        codec=source.codec,
+        sampling_rate=context.sample_rate,
+        channels=context.layout.nb_channels,
+        declared_seconds=source.declared_seconds,
+        audio_streams=source.audio_streams,
+        audio_stream=source.stream.index,
+    )
+
+
 def decode(source: Source, channels: Channels, tally: Tally) -> Iterator[Samples]:
     """Yield the timeline in blocks of about a second: ``(samples, timeline channels)`` int16, contiguous.
 
@@ -107,6 +121,7 @@ def decode(source: Source, channels: Channels, tally: Tally) -> Iterator[Samples
 def _open_container(file: BinaryIO, head: bytes) -> tuple[av.container.InputContainer, str]:
     """Open the file; also return what FFmpeg said meanwhile, which tells apart what its error codes do not."""
     av.logging.set_level(av.logging.WARNING)
+    av.logging.set_skip_repeated(False)  # or a message would turn up behind that of the next file
     try:
         with av.logging.Capture(local=False) as logs:
             container = av.open(
