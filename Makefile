@@ -28,7 +28,7 @@ bench-ingest: $(VENV)/.stamp-dev
 	$(BIN)/python -m bench.ingest
 
 map: # what each module owns, from its first sentence
-	@$(PYTHON) -m bench.map
+	@$(PYTHON) -m tools.map
 
 setup: $(VENV)/.stamp-dev
 

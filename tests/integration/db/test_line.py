@@ -354,9 +354,14 @@ def test_a_failing_transaction_leaves_no_result_and_the_lease_untouched(database
     submit(database)
     plan(database, must(claim(database, PLAN)), facts(1))
     found = must(claim(database, UNDERSTAND))
-    with pytest.raises(ZeroDivisionError), database.write() as session:
-        complete_understand(session, found, results(found))
-        raise ZeroDivisionError
+
+    def die_before_the_commit() -> None:
+        with database.write() as session:
+            complete_understand(session, found, results(found))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        die_before_the_commit()
     assert count(database, Result) == 0
     understand(database, found)
     assert count(database, Result) == 1

@@ -1,0 +1,64 @@
+"""Migrations lead from an empty database to what the code expects, on both databases."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect
+from support.databases import PostgresServer
+
+from db.database import Database, DatabaseUnavailable
+from db.tables import Table
+from db.upgrade import SchemaOutdated, check_schema, current_revision, newest_revision, upgrade
+from db.views import view_definitions
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'new' / 'earwitness.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.sqlalchemy_url(server.empty())
+
+
+def test_an_empty_database_is_refused_and_then_upgraded(empty_url: str) -> None:
+    database = Database(empty_url)
+    assert current_revision(database) is None
+    with pytest.raises(SchemaOutdated, match="earwitness db upgrade"):
+        check_schema(database)
+    assert upgrade(database) == newest_revision()
+    check_schema(database)
+    with database.engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
+        found = set(inspect(connection).get_view_names())
+        assert set(view_definitions(connection.dialect.name)) <= found
+    database.close()
+
+
+def test_two_processes_that_upgrade_at_once_both_succeed(postgres: PostgresServer) -> None:
+    url = postgres.sqlalchemy_url(postgres.empty())
+    reached: list[str] = []
+
+    def run() -> None:
+        database = Database(url)
+        reached.append(upgrade(database))
+        database.close()
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert reached == [newest_revision()] * 3
+
+
+def test_a_database_that_is_not_there_says_which_and_hides_the_password() -> None:
+    database = Database("postgresql+psycopg://me:secret@127.0.0.1:1/none")
+    with pytest.raises(DatabaseUnavailable, match=r"127\.0\.0\.1:1/none") as caught:
+        database.check()
+    assert "secret" not in str(caught.value)
+    database.close()

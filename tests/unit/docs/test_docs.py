@@ -1,0 +1,42 @@
+"""The documentation keeps step with the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from db.tables import Table
+from db.views import view_definitions
+from settings import PREFIX, Settings
+from tools.map import modules
+
+ROOT = Path(__file__).resolve().parents[3]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_the_settings_page_lists_every_setting_with_its_default() -> None:
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default in (None, "", ()) else f"`{field.default}`"
+        assert f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |" in page
+
+
+def test_the_sql_page_names_every_table_and_view_and_their_columns() -> None:
+    page = (ROOT / "docs" / "sql.md").read_text()
+    names = [*Table.metadata.tables, *view_definitions("sqlite")]
+    assert [name for name in names if f"`{name}`" not in page] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere_inside_the_repository(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+        if "://" not in target:
+            found = (page.parent / target).resolve()
+            assert found.is_relative_to(ROOT), f"{page.name} links outside the repository: {target}"
+            assert found.exists(), f"{page.name} links to nothing: {target}"
+
+
+def test_every_module_says_what_it_owns() -> None:
+    assert [path for path, sentence in modules() if not sentence.endswith((".", ":"))] == []

@@ -1,0 +1,1 @@
+"""Hold what developers run on the code itself."""
