@@ -1,0 +1,1 @@
+"""Measure what the documentation claims; each module prints a table and, last, one JSON object."""
