@@ -1,0 +1,122 @@
+"""Talk to the API over HTTP; the client half of the command line needs nothing else of the service."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self, cast
+
+import httpx
+
+from cli.errors import ApiProblem, ApiUnreachable, SourceNotFound
+
+Json = dict[str, Any]
+
+# The store may take a while to complete a large upload after its last byte was sent.
+TIMEOUT = httpx.Timeout(30.0, read=300.0)
+
+
+class ApiClient:
+    """One connection to one API. Every method raises ``ApiUnreachable`` or ``ApiProblem``."""
+
+    def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
+        self.url = url.rstrip("/")
+        self._http = httpx.Client(base_url=self.url, transport=transport, timeout=TIMEOUT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def upload(self, path: Path, on_bytes: Callable[[int], None] = lambda count: None) -> str:
+        """Send a file and return its ``upload://`` URI; ``on_bytes`` is told how many bytes went out.
+
+        Raises ``SourceNotFound`` for a file that cannot be read.
+        """
+        name = path.name.encode("utf-8", "replace").decode()
+        try:
+            with open(path, "rb") as file:
+                # httpx sends it in blocks, and reads its length from the file itself.
+                counted = cast("BinaryIO", _CountedFile(file, on_bytes))
+                return str(self._ask("POST", "/v1/uploads", files={"file": (name, counted)})["uri"])
+        except OSError as error:
+            raise SourceNotFound(f"{path} cannot be read: {error.strerror}") from None
+
+    def submit(self, job: Mapping[str, Any]) -> Json:
+        """Submit a job and return it."""
+        return self._ask("POST", "/v1/jobs", json=job)
+
+    def get(self, path: str, **query: str | int) -> Json:
+        """Return what lies at a path."""
+        return self._ask("GET", path, params=query)
+
+    def pages(self, path: str, **query: str | int) -> Iterator[Json]:
+        """Yield the items of a list, page by page."""
+        page = self.get(path, **query)
+        while True:
+            yield from page["items"]
+            if page["next"] is None:
+                return
+            page = self.get(path, **{**query, "after": page["next"]})
+
+    def is_ready(self) -> bool:
+        """Say whether the service is up and all its parts answer."""
+        try:
+            self.get("/readyz")
+        except (ApiUnreachable, ApiProblem):
+            return False
+        return True
+
+    def _ask(self, method: str, path: str, **content: Any) -> Json:
+        try:
+            answer = self._http.request(method, path, **content)
+        except httpx.UnsupportedProtocol:
+            raise ApiUnreachable(f"{self.url} is no URL of an API: use http://HOST:PORT") from None
+        except httpx.TransportError as error:
+            raise ApiUnreachable(
+                f"no answer from {self.url} ({type(error).__name__}): start the service with `earwitness up`, "
+                "or name another with --api URL"
+            ) from None
+        if answer.is_success:
+            return cast("Json", answer.json())
+        raise ApiProblem(_problem(answer))
+
+
+class _CountedFile:
+    """A file that tells how much of it was read."""
+
+    def __init__(self, file: BinaryIO, on_bytes: Callable[[int], None]) -> None:
+        self._file, self._on_bytes = file, on_bytes
+
+    def read(self, size: int = -1) -> bytes:
+        block = self._file.read(size)
+        self._on_bytes(len(block))
+        return block
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        return self._file.seek(offset, whence)
+
+    def fileno(self) -> int:
+        return self._file.fileno()
+
+
+def _problem(answer: httpx.Response) -> Json:
+    """Return the problem that the API sent, or one that says that something else answered."""
+    try:
+        problem = answer.json()
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        problem = None
+    if isinstance(problem, dict) and "code" in problem:
+        return problem
+    detail = f"{answer.url} answered with status {answer.status_code}: is it Earwitness?"
+    return {
+        "status": answer.status_code,
+        "title": "This is no answer of the API",
+        "code": "foreign",
+        "detail": detail,
+    }

@@ -1,0 +1,35 @@
+"""Say what is configured, reachable and missing."""
+
+from __future__ import annotations
+
+import typer
+from rich.table import Table
+
+from cli.terminal import out, plain
+from settings import load_settings
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+def doctor() -> None:
+    """Say what is configured, reachable and missing, with what to do; exit code 1 when something will not work."""
+    from cli.doctor import Level, examine, list_settings
+
+    settings = load_settings()
+    table = Table("setting", "value", "", box=None)
+    for name, value, is_default in list_settings(settings):
+        table.add_row(
+            name, plain(value or "-"), plain("default" if is_default else "set", "dim" if is_default else "")
+        )
+    out.print(table)
+    out.print()
+    failed = False
+    for finding in examine(settings):
+        failed |= finding.level is Level.FAIL
+        out.print(
+            plain(f"{finding.level:4}", _COLOURS[finding.level]), plain(f"{finding.what}: {finding.fact}")
+        )
+        if finding.fix:
+            out.print(plain(f"     -> {finding.fix}", "bold"))
+    if failed:
+        raise typer.Exit(1)

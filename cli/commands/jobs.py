@@ -1,0 +1,166 @@
+"""Submit recordings, follow them, and read what was found; a client of the API."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+from cli.asking import FORM, parse_task
+from cli.client import ApiClient, Json
+from cli.errors import ApiProblem
+from cli.sources import find_sources
+from cli.tables import annotations_table, jobs_table, recordings_table, segments_table, tasks_table
+from cli.terminal import err, out, plain, print_json, say
+from cli.watching import FINAL_STATES, watch_jobs
+from settings import load_settings
+
+Api = Annotated[str | None, typer.Option("--api", help="URL of the API; by default that of the settings.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+
+
+def submit(
+    sources: Annotated[list[str], typer.Argument(help="Files, folders, patterns, s3:// or file:// URIs.")],
+    task: Annotated[
+        list[str] | None, typer.Option(help=f"What to find out: {FORM}. May be repeated.")
+    ] = None,
+    channels: Annotated[
+        str, typer.Option(help="mix, or split for a stereo call with a speaker on each side.")
+    ] = "mix",
+    priority: Annotated[int, typer.Option(help="0 to 9; a higher one runs sooner.")] = 0,
+    wait: Annotated[bool, typer.Option("--wait", help="Show progress until the job is done.")] = False,
+    as_json: AsJson = False,
+    api: Api = None,
+) -> None:
+    """Submit recordings; local files are uploaded. With --wait, exit code 1 unless the job succeeds."""
+    found = find_sources(sources)
+    tasks = [parse_task(text) for text in task or ["transcribe"]]
+    with _client(api) as client:
+        uris = upload_all(client, found)
+        asked = [{"uri": uri} for uri in uris]
+        job = client.submit({"sources": asked, "tasks": tasks, "channels": channels, "priority": priority})
+        if wait:
+            (job,) = watch_jobs(client, {job["id"]: "job"})
+            _print_rows(client, job)
+    if as_json:
+        print_json(job)
+    else:
+        out.print(job["id"], highlight=False)
+        say(f"see `earwitness {'results' if wait else 'status'} {job['id']}`")
+    if wait and job["state"] != "succeeded":
+        raise typer.Exit(1)
+
+
+def status(
+    job_id: Annotated[str | None, typer.Argument(help="A job; without it, the newest jobs.")] = None,
+    limit: Annotated[int, typer.Option(help="How many jobs to list.", min=1, max=200)] = 20,
+    as_json: AsJson = False,
+    api: Api = None,
+) -> None:
+    """Say how far jobs are: all of them in short, or one with its recordings and errors."""
+    with _client(api) as client:
+        if job_id is None:
+            jobs = client.get("/v1/jobs", limit=limit)["items"]
+            print_json(jobs) if as_json else out.print(jobs_table(jobs))
+            return
+        job = client.get(f"/v1/jobs/{job_id}")
+        rows = list(client.pages(f"/v1/jobs/{job_id}/recordings", limit=200))
+    if as_json:
+        print_json({**job, "items": rows})
+        return
+    progress = job["progress"]
+    out.print(jobs_table([job]))
+    out.print(
+        f"{progress['audio_seconds_done']:.0f} of {progress['audio_seconds_total']:.0f} s of audio done, "
+        f"{progress['recordings_planned']} of {job['recordings']['total']} recordings measured",
+        highlight=False,
+    )
+    out.print(recordings_table(rows))
+
+
+def results(
+    job_or_recording_id: Annotated[str, typer.Argument(help="The id of a job or of a recording.")],
+    as_json: AsJson = False,
+    api: Api = None,
+) -> None:
+    """Print what was found: segments with their words, captions, emotions."""
+    with _client(api) as client:
+        recordings = [_findings(client, recording) for recording in _recordings(client, job_or_recording_id)]
+    if as_json:
+        print_json(recordings)
+        return
+    for recording in recordings:
+        out.print(plain(f"\n{recording['uri']}", "bold"), highlight=False)
+        if recording["error"]:
+            out.print(plain(f"{recording['error']['code']}: {recording['error']['message']}", "red"))
+        if recording["segments"]:
+            out.print(segments_table(recording["segments"]))
+        if recording["annotations"]:
+            out.print(annotations_table(recording["annotations"]))
+        if not recording["segments"] and not recording["annotations"]:
+            out.print("nothing was found, or not yet")
+
+
+def tasks(as_json: AsJson = False, api: Api = None) -> None:
+    """List what can be asked of a recording."""
+    with _client(api) as client:
+        found = client.get("/v1/tasks")["items"]
+    print_json(found) if as_json else out.print(tasks_table(found))
+
+
+def upload_all(client: ApiClient, sources: list[Path | str]) -> list[str]:
+    """Upload the files among the sources, with a bar, and return all URIs in the same order."""
+    files = [source for source in sources if isinstance(source, Path)]
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=err, disable=not files) as bars:
+        total = sum(file.stat().st_size for file in files)
+        row = bars.add_task(f"uploading {len(files)} file{'s' if len(files) > 1 else ''}", total=total)
+        return [
+            client.upload(source, lambda count: bars.advance(row, count))
+            if isinstance(source, Path)
+            else source
+            for source in sources
+        ]
+
+
+def _client(api: str | None) -> ApiClient:
+    if api is not None:
+        return ApiClient(api)
+    settings = load_settings()
+    host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.api_host, settings.api_host)  # noqa: S104 - read
+    return ApiClient(f"http://{host}:{settings.api_port}")
+
+
+def _print_rows(client: ApiClient, job: Json) -> None:
+    err.print(recordings_table(client.pages(f"/v1/jobs/{job['id']}/recordings", limit=200)))
+
+
+def _recordings(client: ApiClient, some_id: str) -> list[Json]:
+    """Return the recordings of a job, those that were found; or the one that the id names."""
+    try:
+        job = client.get(f"/v1/jobs/{some_id}")
+    except ApiProblem as problem:
+        if problem.status != 404:
+            raise
+        return [client.get(f"/v1/recordings/{some_id}")]
+    if job["state"] not in FINAL_STATES:
+        say(f"the job is {job['state']}: more may follow")
+    rows = client.pages(f"/v1/jobs/{some_id}/recordings", limit=200)
+    return [_with_error(row) for row in rows]
+
+
+def _with_error(row: Json) -> Json:
+    recording = row["recording"] or {"id": None, "uri": row["uri"], "error": None}
+    return {**recording, "error": recording["error"] or row["error"]}
+
+
+def _findings(client: ApiClient, recording: Json) -> dict[str, Any]:
+    path = f"/v1/recordings/{recording['id']}"
+    known = recording["id"] is not None
+    return {
+        **recording,
+        "segments": list(client.pages(f"{path}/segments", limit=1000)) if known else [],
+        "annotations": list(client.pages(f"{path}/annotations", limit=1000)) if known else [],
+    }

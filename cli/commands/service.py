@@ -1,0 +1,111 @@
+"""Start the service, or one of its processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli.client import ApiClient
+from cli.terminal import plain, say
+from settings import Settings, load_settings
+
+PAUSE_SECONDS = 0.2  # between two looks at the processes
+
+
+class WorkerKind(StrEnum):
+    """What a worker process does."""
+
+    CPU = "cpu"  # decode, plan, finish
+    GPU = "gpu"  # hear
+
+
+def up(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="Folder of the database and the objects.", file_okay=False)
+    ] = None,
+    model_worker: Annotated[
+        bool, typer.Option("--model-worker/--no-model-worker", help="Whether to run the model here.")
+    ] = True,
+) -> None:
+    """Start the API and the workers, and keep them running until Ctrl-C or SIGTERM."""
+    from cli.service import listen, prepare_database, service_commands, url_of, wait_until_ready
+    from cli.supervisor import Supervisor
+
+    settings = _settings(api_host=host, api_port=port, data_dir=data_dir)
+    stop = _stop_on_signals()
+    with listen(settings.api_host, settings.api_port) as listening:
+        commands = service_commands(settings, listening, model_worker=model_worker)
+        prepare_database(settings)
+        supervisor = Supervisor(commands, tell=say)
+        url = url_of(listening)
+        try:
+            supervisor.start()
+            with ApiClient(url) as client:
+                if wait_until_ready(client, supervisor, stopped=stop.is_set):
+                    _greet(settings, url, model_worker)
+            while not stop.wait(PAUSE_SECONDS):
+                supervisor.poll()
+            say("stopping")
+        finally:
+            supervisor.stop()
+    say("stopped")
+
+
+def api(
+    host: Annotated[str | None, typer.Option(help="Address to listen on.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.", min=0, max=65535)] = None,
+    fd: Annotated[int | None, typer.Option(help="An inherited listening socket.", hidden=True)] = None,
+) -> None:
+    """Run the API alone."""
+    from cli.serving import serve_api
+
+    serve_api(_settings(api_host=host, api_port=port), fd)
+
+
+def worker(kind: Annotated[WorkerKind, typer.Option(help="cpu: decode, plan, finish. gpu: hear.")]) -> None:
+    """Run one worker alone."""
+    os.execv(sys.executable, [sys.executable, "-m", f"workers.{kind}"])  # noqa: S606 - one of two modules of ours
+
+
+def _settings(**overrides: Any) -> Settings:
+    return load_settings(**{name: value for name, value in overrides.items() if value is not None})
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    return stop
+
+
+def _greet(settings: Settings, url: str, model_worker: bool) -> None:
+    from rich.table import Table
+    from sqlalchemy import make_url
+
+    from cli.terminal import err
+
+    database = make_url(settings.resolved_database_url)
+    table = Table.grid(padding=(0, 2))
+    table.add_row("API", plain(url))
+    table.add_row("documentation", plain(f"{url}/docs"))
+    table.add_row(
+        "database", plain(database.database or "" if settings.database_url == "" else repr(database))
+    )
+    table.add_row("objects", plain(settings.resolved_storage_url))
+    heard_by = settings.model + (" (untrained: it says noise)" if settings.model == "tiny" else "")
+    table.add_row(
+        "model", plain(heard_by if model_worker else "none here: run `earwitness worker --kind gpu`")
+    )
+    table.add_row("try", plain(f"earwitness submit RECORDING --task transcribe --wait --api {url}"))
+    err.print(table)

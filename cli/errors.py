@@ -1,0 +1,68 @@
+"""Name what can go wrong on the command line; each message is what the user reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class CliError(Exception):
+    """The command cannot go on."""
+
+    code = "cli_error"
+    retryable = False
+
+
+class ApiUnreachable(CliError):
+    """Nobody answers at the API's URL."""
+
+    code = "api_unreachable"
+    retryable = True
+
+
+class ApiProblem(CliError):
+    """The API refused, with a problem document."""
+
+    code = "api_problem"
+
+    def __init__(self, problem: dict[str, Any]) -> None:
+        self.problem = problem
+        self.status = int(problem.get("status", 0))
+        fields = [f"  {error['field']}: {error['message']}" for error in problem.get("errors", [])]
+        head = f"{problem.get('title', 'The API refused')} ({problem.get('code', self.status)})"
+        super().__init__("\n".join([head, *(fields or [f"  {problem.get('detail', '')}"])]))
+
+
+class InvalidTask(CliError):
+    """A task on the command line is not written as NAME or NAME:OPTION=VALUE,..."""
+
+    code = "invalid_task"
+
+
+class SourceNotFound(CliError):
+    """A path on the command line leads to nothing."""
+
+    code = "source_not_found"
+
+
+class PortTaken(CliError):
+    """Another process listens on the API's port."""
+
+    code = "port_taken"
+
+
+class ProcessFailed(CliError):
+    """A process of the service ended, and starting it again did not help."""
+
+    code = "process_failed"
+
+
+class NotReadyInTime(CliError):
+    """The service did not become ready."""
+
+    code = "not_ready_in_time"
+
+
+class MissingPackages(CliError):
+    """Python packages that this command needs are not installed."""
+
+    code = "missing_packages"

@@ -1,0 +1,52 @@
+"""Be the ``earwitness`` command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from cli.commands import database, demo, doctor, jobs, service
+from cli.errors import CliError
+from cli.terminal import err, plain
+from settings import InvalidSettings
+
+
+class _PoliteGroup(TyperGroup):
+    """Print what went wrong, without a traceback, and exit with 1."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            if not isinstance(error, _errors_to_tell()):
+                raise
+            err.print(plain(f"earwitness: {error}", "red"), highlight=False, soft_wrap=True)
+            raise typer.Exit(1) from None
+
+
+def _errors_to_tell() -> tuple[type[Exception], ...]:
+    # Imported when something went wrong: SQLAlchemy costs a client a quarter of a second that it has no use for.
+    from db.database import DatabaseUnavailable
+    from db.upgrade import SchemaOutdated
+
+    return CliError, InvalidSettings, DatabaseUnavailable, SchemaOutdated
+
+
+app = typer.Typer(
+    cls=_PoliteGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Listen to audio archives and write down, in SQL, what was heard.",
+)
+for command in (service.up, jobs.submit, jobs.status, jobs.results, jobs.tasks):
+    app.command()(command)
+app.command("doctor")(doctor.doctor)
+app.command("demo")(demo.demo)
+app.command("api")(service.api)
+app.command("worker")(service.worker)
+app.add_typer(database.app, name="db")
+
+if __name__ == "__main__":
+    app()

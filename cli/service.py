@@ -1,0 +1,126 @@
+"""Compose the service of separate processes: the API, a CPU worker and a model worker."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cli.client import ApiClient
+from cli.errors import MissingPackages, NotReadyInTime, PortTaken
+from cli.supervisor import Command, Supervisor
+from settings import PREFIX, Settings
+
+READY_SECONDS = 60.0
+MODEL_PACKAGES = ("torch", "transformers", "safetensors", "tiktoken")
+CPU_PACKAGES = ("av", "numpy", "onnxruntime", "silero_vad")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket, on a free port when ``port`` is 0; raises ``PortTaken``.
+
+    The supervisor holds it and the API inherits it: clients of an API that starts again wait instead of failing.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=512)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0)
+        raise PortTaken(
+            f"cannot listen on {host}:{port} ({reason}): choose another with --port, 0 is any"
+        ) from None
+
+
+def url_of(listening: socket.socket) -> str:
+    """Return the URL under which this machine reaches the socket."""
+    host, port = listening.getsockname()[:2]
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - read, not bound
+    return f"http://[{reachable}]:{port}" if ":" in reachable else f"http://{reachable}:{port}"
+
+
+def missing_packages(names: Sequence[str]) -> list[str]:
+    """Return the packages that cannot be imported, without importing any."""
+    return [name for name in names if importlib.util.find_spec(name) is None]
+
+
+def service_commands(
+    settings: Settings, listening: socket.socket, *, model_worker: bool = True, log_dir: Path | None = None
+) -> list[Command]:
+    """Return the processes of the service; raises ``MissingPackages`` for one that could not start."""
+    needed = CPU_PACKAGES + (MODEL_PACKAGES if model_worker else ())
+    if missing := missing_packages(needed):
+        hint = ", or start with --no-model-worker" if model_worker else ""
+        raise MissingPackages(
+            f"missing Python packages: {', '.join(missing)}. Run pip install -e '.[gpu]'{hint}"
+        )
+    env = _environment(settings)
+    fd = listening.fileno()
+    modules: list[tuple[str, list[str], list[int]]] = [
+        ("API", ["cli.main", "api", "--fd", str(fd)], [fd]),
+        ("CPU worker", ["workers.cpu"], []),
+        ("model worker", ["workers.gpu"], []),
+    ]
+    return [
+        Command(
+            name,
+            [sys.executable, "-m", *argv],
+            env=env,
+            log=None if log_dir is None else log_dir / f"{name.lower().replace(' ', '-')}.log",
+            keep_fds=fds,
+        )
+        for name, argv, fds in (modules if model_worker else modules[:-1])
+    ]
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """Return what a command line or the demo may have set otherwise than our own environment."""
+    own = {name: getattr(settings, name) for name in ("database_url", "broker_url", "storage_url", "model")}
+    own["data_dir"] = settings.data_dir.absolute()
+    return {f"{PREFIX}{name.upper()}": str(value) for name, value in own.items()}
+
+
+def prepare_database(settings: Settings) -> None:
+    """Bring an embedded database to this release's schema; a server's is only checked, since others may use it.
+
+    Raises ``DatabaseUnavailable`` or ``SchemaOutdated`` with what to do.
+    """
+    from db.database import Database
+    from db.upgrade import check_schema, upgrade
+
+    database = Database(settings.resolved_database_url)
+    try:
+        database.check()
+        if database.is_sqlite:
+            upgrade(database)
+        else:
+            check_schema(database)
+    finally:
+        database.close()
+
+
+def wait_until_ready(
+    client: ApiClient,
+    supervisor: Supervisor,
+    *,
+    stopped: Callable[[], bool] = lambda: False,
+    seconds: float = READY_SECONDS,
+) -> bool:
+    """Wait for the API, while the supervisor looks after the processes; False when ``stopped`` came first.
+
+    Raises ``NotReadyInTime``.
+    """
+    end = time.monotonic() + seconds
+    while not client.is_ready():
+        if stopped():
+            return False
+        if time.monotonic() > end:
+            raise NotReadyInTime(
+                f"the API at {client.url} is not ready after {seconds:.0f} s: ask `earwitness doctor`"
+            )
+        supervisor.poll()
+        time.sleep(0.1)
+    return True

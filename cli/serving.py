@@ -1,0 +1,42 @@
+"""Run the API in this process, until SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+
+import uvicorn
+
+from api.app import create_app
+from settings import Settings
+from workers.doorbell import open_doorbell
+
+GRACE_SECONDS = 5  # for requests that are under way
+
+
+def serve_api(settings: Settings, fd: int | None = None) -> None:
+    """Listen on the inherited socket ``fd``, or else on the host and port of the settings."""
+    logging.basicConfig(
+        level=settings.log_level,
+        format="%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s",
+        force=True,
+    )
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it speaks up at every look at the schema
+    doorbell = open_doorbell(settings)
+    config = uvicorn.Config(
+        create_app(settings, doorbell=doorbell),
+        host=settings.api_host,
+        port=settings.api_port,
+        log_config=None,
+        access_log=settings.log_level == "DEBUG",  # whoever waits for a job asks twice a second
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    # uvicorn stops on a signal and then raises it once more: without a handler we would die by it, exit code and all.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    try:
+        uvicorn.Server(config).run([socket.socket(fileno=fd)] if fd is not None else None)
+    finally:
+        doorbell.close()

@@ -1,0 +1,116 @@
+"""Lay jobs, recordings and findings out as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.table import Table
+from rich.text import Text
+
+from cli.client import Json
+from cli.terminal import clock, plain
+
+_COLOURS = {"succeeded": "green", "partial": "yellow", "failed": "red", "cancelled": "red"}
+
+
+def jobs_table(jobs: Iterable[Json]) -> Table:
+    """Return one row for each job."""
+    table = _table("job", "state", "recordings", "failed", "accepted")
+    for job in jobs:
+        counts = job["recordings"]
+        finished = counts["succeeded"] + counts["partial"]
+        table.add_row(
+            job["id"],
+            _state(job["state"]),
+            f"{finished}/{counts['total']}",
+            str(counts["failed"]),
+            job["created_at"][:19].replace("T", " "),
+        )
+    return table
+
+
+def recordings_table(rows: Iterable[Json]) -> Table:
+    """Return one row for each source of a job, with its error and warnings."""
+    table = _table("recording", "state", "length", "speech", "source, and what to know")
+    for row in rows:
+        recording = row["recording"] or {}
+        table.add_row(
+            recording.get("id", "-"),
+            _state(row["state"]),
+            clock(recording.get("duration_ms")),
+            clock(recording.get("speech_ms")),
+            plain("\n".join([row["uri"], *_remarks(row)])),
+        )
+    return table
+
+
+def segments_table(segments: Iterable[Json]) -> Table:
+    """Return one row for each utterance, its words under it when they have times."""
+    table = _table("start", "end", "ch", "text", "flags")
+    for segment in segments:
+        table.add_row(
+            clock(segment["start_ms"]),
+            clock(segment["end_ms"]),
+            str(segment["channel"]),
+            plain(segment["text"]),
+            plain(", ".join(segment["flags"])),
+        )
+        if segment["words"]:
+            timed = (f"{word['word']} {clock(word['start_ms'])}" for word in segment["words"])
+            table.add_row("", "", "", plain("  ".join(timed), "dim"), "")
+    return table
+
+
+def annotations_table(annotations: Iterable[Json]) -> Table:
+    """Return one row for each annotation."""
+    table = _table("start", "end", "ch", "task", "text", "flags")
+    for note in annotations:
+        table.add_row(
+            clock(note["start_ms"]),
+            clock(note["end_ms"]),
+            str(note["channel"]),
+            note["task"],
+            plain(note["text"] or note["label"] or ""),
+            plain(", ".join(note["flags"])),
+        )
+    return table
+
+
+def tasks_table(tasks: Iterable[Json]) -> Table:
+    """Return one row for each task, with its options and their defaults."""
+    table = _table("task", "what it finds", "options (default first)")
+    for task in tasks:
+        options = task["options"].get("properties", {})
+        table.add_row(
+            task["name"], plain(task["description"]), plain("\n".join(map(_option, options.items())))
+        )
+    return table
+
+
+def _table(*columns: str) -> Table:
+    """Return a table that cuts nothing: ids stay in one piece, texts go on in the next line."""
+    table = Table(box=None)
+    for column in columns:
+        whole = column in ("job", "recording")
+        table.add_column(column, overflow="fold", no_wrap=whole, min_width=36 if whole else None)
+    return table
+
+
+def _option(item: tuple[str, Json]) -> str:
+    name, schema = item
+    default = schema.get("default")
+    values = schema.get("enum") or (
+        [False, True] if schema.get("type") == "boolean" else [schema.get("type")]
+    )
+    ordered = [default, *(value for value in values if value != default)]
+    return f"{name}={'|'.join(str(value).lower() for value in ordered)}"
+
+
+def _state(state: str) -> Text:
+    return plain(state, _COLOURS.get(state, ""))
+
+
+def _remarks(row: Json) -> list[str]:
+    error = row["error"] or (row["recording"] or {}).get("error")
+    remarks = [] if error is None else [f"{error['code']}: {error['message']}"]
+    return [*remarks, *(row["recording"] or {}).get("warnings", [])]

@@ -1,0 +1,92 @@
+"""Follow a job to its end, with a bar that counts seconds of audio."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
+from rich.text import Text
+
+from cli.client import ApiClient, Json
+from cli.errors import ApiProblem, ApiUnreachable
+from cli.terminal import err
+
+FINAL_STATES = ("succeeded", "partial", "failed", "cancelled")
+POLL_SECONDS = 0.5
+PATIENCE_SECONDS = 30.0  # how long an API that was there may be away
+
+
+class _AudioSeconds(ProgressColumn):
+    """``92/184 s of audio, 12x``: how much is done, and how many times faster than real time that was."""
+
+    def render(self, task: Task) -> Text:
+        if task.total is None:
+            return Text("measuring", no_wrap=True)
+        rtfx = task.completed / task.elapsed if task.elapsed else 0.0
+        return Text(f"{task.completed:.0f}/{task.total:.0f} s of audio, {rtfx:.0f}x", no_wrap=True)
+
+
+def progress_bar() -> Progress:
+    """Return a bar whose unit is a second of audio; shown on standard error."""
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=20),
+        _AudioSeconds(),
+        TimeElapsedColumn(),
+        console=err,
+    )
+
+
+def watch_jobs(
+    client: ApiClient,
+    job_ids: dict[str, str],
+    *,
+    each_round: Callable[[], None] = lambda: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> list[Json]:
+    """Show the progress of jobs (id -> what to call it) until all are final, and return them.
+
+    ``each_round`` runs between two looks and may raise to end the watch. An API that goes away has half a minute
+    to come back.
+    """
+    with progress_bar() as bars:
+        rows = {job_id: bars.add_task(name, total=None) for job_id, name in job_ids.items()}
+        jobs: dict[str, Json] = {}
+        while True:
+            for job_id, row in rows.items():
+                jobs[job_id] = job = _look(client, job_id, sleep)
+                known = job["progress"]["audio_seconds_total"]
+                bars.update(
+                    row,
+                    total=known or (1 if job["state"] in FINAL_STATES else None),
+                    completed=job["progress"]["audio_seconds_done"],
+                    description=f"{job_ids[job_id]} {job['state']}",
+                )
+            if all(job["state"] in FINAL_STATES for job in jobs.values()):
+                return list(jobs.values())
+            each_round()
+            sleep(POLL_SECONDS)
+
+
+def _look(client: ApiClient, job_id: str, sleep: Callable[[float], None]) -> Json:
+    """Read a job; an API that restarts is waited for."""
+    waited = 0.0
+    while True:
+        try:
+            return client.get(f"/v1/jobs/{job_id}")
+        except (ApiUnreachable, ApiProblem) as error:
+            away = isinstance(error, ApiUnreachable) or error.status == 503
+            if not away or waited >= PATIENCE_SECONDS:
+                raise
+        sleep(POLL_SECONDS)
+        waited += POLL_SECONDS
