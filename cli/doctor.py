@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.metadata
 import json
 import re
@@ -19,7 +20,9 @@ from settings import PREFIX, Settings, unknown_variables
 TIMEOUT_SECONDS = 10.0
 LOW_DISK_BYTES = 2 * 2**30
 
-_PASSWORD = re.compile(r"(?<=://)([^/@]*):([^/@]*)@")  # user:password@ in a URL
+# Greedy: a password with an @ in it that nobody encoded must not show its end.
+_PASSWORD = re.compile(r"(?<=://)([^/:@]*):.*@")
+_PASSWORD_QUERY = re.compile(r"(password=)[^&]*", re.IGNORECASE)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -57,7 +60,7 @@ def list_settings(settings: Settings) -> Iterator[tuple[str, str, bool]]:
 
 def mask(text: str) -> str:
     """Hide passwords in URLs."""
-    return _PASSWORD.sub(lambda match: f"{match[1]}:***@", text)
+    return _PASSWORD_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
 
 
 def _shown(value: object) -> str:
@@ -67,10 +70,11 @@ def _shown(value: object) -> str:
 
 
 def _variables() -> Iterator[Finding]:
+    known = [name.upper() for name in Settings.model_fields]
     for name in unknown_variables():
-        yield Finding(
-            Level.WARN, "environment", f"{name} is no setting", f"unset {name}, or correct its name"
-        )
+        near = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1)
+        fix = f"did you mean {PREFIX}{near[0]}?" if near else f"unset {name}"
+        yield Finding(Level.WARN, "environment", f"{name} is no setting", fix)
 
 
 def _database(settings: Settings) -> Iterator[Finding]:

@@ -29,6 +29,8 @@ def find_sources(arguments: Iterable[str]) -> list[Path | str]:
 
 def _sources_of(argument: str) -> Iterator[Path | str]:
     path = Path(argument)
+    if not argument:  # as a path it would be the present folder, all of it
+        raise SourceNotFound("a source has no name: is a variable empty?")
     if _URI.match(argument):
         yield argument
     elif path.is_dir():

@@ -14,8 +14,8 @@ err = Console(stderr=True)
 
 def plain(value: object, style: str = "") -> Text:
     """Return foreign text (a URI, a transcript) for printing: no markup, no control characters."""
-    text = "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in str(value))
-    return Text(text, style=style)
+    text = str(value).replace("\t", " ")
+    return Text("".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in text), style=style)
 
 
 def say(message: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from cli.terminal import out, plain
 from settings import load_settings
@@ -26,10 +27,11 @@ def doctor() -> None:
     failed = False
     for finding in examine(settings):
         failed |= finding.level is Level.FAIL
-        out.print(
-            plain(f"{finding.level:4}", _COLOURS[finding.level]), plain(f"{finding.what}: {finding.fact}")
+        head = Text.assemble(
+            plain(f"{finding.level:4} ", _COLOURS[finding.level]), plain(finding.what, "bold")
         )
+        out.print(Text.assemble(head, plain(f": {finding.fact}")), soft_wrap=True, highlight=False)
         if finding.fix:
-            out.print(plain(f"     -> {finding.fix}", "bold"))
+            out.print(plain(f"     -> {finding.fix}"), soft_wrap=True, highlight=False)
     if failed:
         raise typer.Exit(1)

@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -43,8 +45,7 @@ def up(
     from cli.supervisor import Supervisor
 
     settings = _settings(api_host=host, api_port=port, data_dir=data_dir)
-    stop = _stop_on_signals()
-    with listen(settings.api_host, settings.api_port) as listening:
+    with _stop_on_signals() as stop, listen(settings.api_host, settings.api_port) as listening:
         commands = service_commands(settings, listening, model_worker=model_worker)
         prepare_database(settings)
         supervisor = Supervisor(commands, tell=say)
@@ -82,11 +83,17 @@ def _settings(**overrides: Any) -> Settings:
     return load_settings(**{name: value for name, value in overrides.items() if value is not None})
 
 
-def _stop_on_signals() -> threading.Event:
+@contextmanager
+def _stop_on_signals() -> Iterator[threading.Event]:
+    """Yield an event that SIGTERM and Ctrl-C set; the handlers that were there come back afterwards."""
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    return stop
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.signal(number, lambda *_: stop.set()) for number in numbers]
+    try:
+        yield stop
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _greet(settings: Settings, url: str, model_worker: bool) -> None:

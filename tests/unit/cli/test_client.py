@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from cli.client import ApiClient
+from cli.errors import ApiProblem, ApiUnreachable, SourceNotFound
+
+PROBLEM = {
+    "status": 422,
+    "code": "invalid_request",
+    "title": "The request is not valid",
+    "detail": "all of it",
+    "errors": [{"field": "tasks[0].task", "message": "there is no task 'x'"}],
+}
+
+
+def test_pages_are_followed_to_the_last_with_the_same_query(client, api):
+    api.answers["GET /v1/jobs"] = [
+        {"items": [1, 2], "next": "b"},
+        {"items": [3], "next": "c"},
+        {"items": [], "next": None},
+    ]
+
+    assert list(client.pages("/v1/jobs", limit=2)) == [1, 2, 3]
+    assert [str(request.url.query, "ascii") for request in api.requests] == [
+        "limit=2",
+        "limit=2&after=b",
+        "limit=2&after=c",
+    ]
+
+
+def test_a_problem_is_told_with_its_fields(client, api):
+    api.answers["POST /v1/jobs"] = (422, PROBLEM)
+
+    with pytest.raises(ApiProblem) as caught:
+        client.submit({})
+    assert (
+        str(caught.value)
+        == "The request is not valid (invalid_request)\n  tasks[0].task: there is no task 'x'"
+    )
+    assert caught.value.status == 422
+
+
+def test_a_problem_without_fields_is_told_with_its_detail(client, api):
+    api.answers["GET /v1/jobs/7"] = (404, {**PROBLEM, "status": 404, "code": "not_found", "errors": []})
+
+    with pytest.raises(ApiProblem, match="all of it"):
+        client.get("/v1/jobs/7")
+
+
+@pytest.mark.parametrize("error", [httpx.ConnectError("refused"), httpx.ReadTimeout("slow")])
+def test_an_api_that_does_not_answer_is_named_with_what_to_run(client, api, error):
+    api.answers["GET /v1/jobs"] = error
+
+    with pytest.raises(ApiUnreachable, match=r"http://api .*earwitness up"):
+        client.get("/v1/jobs")
+
+
+def test_a_url_that_is_none_is_said():
+    with ApiClient("localhost:8000") as client, pytest.raises(ApiUnreachable, match="http://HOST:PORT"):
+        client.get("/v1/jobs")
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"detail": "Not Found"}', b"\xff"])
+def test_an_answer_of_something_else_is_told_apart(body):
+    transport = httpx.MockTransport(lambda request: httpx.Response(502, content=body))
+    with (
+        ApiClient("http://proxy", transport) as client,
+        pytest.raises(ApiProblem, match="is it Earwitness") as caught,
+    ):
+        client.get("/v1/jobs")
+    assert caught.value.status == 502
+
+
+def test_an_upload_sends_the_file_under_its_name_and_counts_what_goes_out(client, api, tmp_path):
+    path = tmp_path / "a call.wav"
+    path.write_bytes(b"RIFF" * 50_000)
+    api.answers["POST /v1/uploads"] = (201, {"uri": "upload://x/a-call.wav"})
+    counts: list[int] = []
+
+    assert client.upload(path, counts.append) == "upload://x/a-call.wav"
+    assert sum(counts) == 200_000
+    assert len(counts) > 2
+    body = api.requests[0].content
+    assert b'name="file"; filename="a call.wav"' in body
+    assert b"RIFF" * 50_000 in body
+    assert api.requests[0].headers["content-length"] == str(len(body))
+
+
+def test_a_file_that_cannot_be_read_is_named(client, tmp_path):
+    with pytest.raises(SourceNotFound, match=r"gone.wav cannot be read"):
+        client.upload(tmp_path / "gone.wav")
+
+
+@pytest.mark.parametrize(
+    ("answer", "ready"),
+    [({"status": "ready"}, True), ((503, PROBLEM), False), (httpx.ConnectError("refused"), False)],
+)
+def test_an_api_is_ready_when_it_says_so(client, api, answer, ready):
+    api.answers["GET /readyz"] = answer
+
+    assert client.is_ready() is ready

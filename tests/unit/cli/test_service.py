@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import socket
+import sqlite3
+
+import pytest
+
+from cli import service
+from cli.errors import MissingPackages, NotReadyInTime, PortTaken
+from db.database import DatabaseUnavailable
+from settings import Settings
+
+
+def test_a_free_port_is_found_and_has_a_url():
+    with service.listen("127.0.0.1", 0) as listening:
+        port = listening.getsockname()[1]
+        assert service.url_of(listening) == f"http://127.0.0.1:{port}"
+        socket.create_connection(("127.0.0.1", port)).close()
+
+
+@pytest.mark.parametrize(
+    ("bound", "url"),
+    [
+        (("0.0.0.0", 80), "http://127.0.0.1:80"),
+        (("::", 80, 0, 0), "http://[::1]:80"),
+        (("::1", 80, 0, 0), "http://[::1]:80"),
+        (("10.0.0.7", 80), "http://10.0.0.7:80"),
+    ],
+)
+def test_a_url_names_an_address_that_can_be_reached(bound, url):
+    class Listening:
+        def getsockname(self):
+            return bound
+
+    assert service.url_of(Listening()) == url
+
+
+def test_a_taken_port_is_said_with_what_to_do():
+    with (
+        service.listen("127.0.0.1", 0) as listening,
+        pytest.raises(PortTaken, match=r"Address already in use.*--port"),
+    ):
+        service.listen("127.0.0.1", listening.getsockname()[1])
+
+
+def test_missing_packages_are_named_before_anything_starts(monkeypatch, tmp_path):
+    monkeypatch.setattr(service, "MODEL_PACKAGES", ("torch_that_is_not_there",))
+    settings = Settings(data_dir=tmp_path)
+    with service.listen("127.0.0.1", 0) as listening:
+        with pytest.raises(MissingPackages, match=r"torch_that_is_not_there.*--no-model-worker"):
+            service.service_commands(settings, listening)
+        commands = service.service_commands(settings, listening, model_worker=False)
+    assert [command.name for command in commands] == ["API", "CPU worker"]
+
+
+def test_the_processes_share_the_settings_and_only_the_api_the_socket(tmp_path):
+    settings = Settings(data_dir=tmp_path, model="mini", broker_url="redis://host")
+    with service.listen("127.0.0.1", 0) as listening:
+        commands = service.service_commands(settings, listening, log_dir=tmp_path)
+        fd = listening.fileno()
+
+    assert [command.keep_fds for command in commands] == [[fd], [], []]
+    assert [str(command.log) for command in commands] == [
+        str(tmp_path / name) for name in ("api.log", "cpu-worker.log", "model-worker.log")
+    ]
+    for command in commands:
+        assert command.env["EARWITNESS_DATA_DIR"] == str(tmp_path)
+        assert command.env["EARWITNESS_MODEL"] == "mini"
+        assert command.env["EARWITNESS_BROKER_URL"] == "redis://host"
+        assert command.env["EARWITNESS_DATABASE_URL"] == ""
+
+
+def test_an_embedded_database_is_made_and_brought_up_to_date(tmp_path):
+    settings = Settings(data_dir=tmp_path / "new")
+
+    service.prepare_database(settings)
+    service.prepare_database(settings)
+
+    connection = sqlite3.connect(tmp_path / "new" / "earwitness.db")
+    assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (0,)
+    connection.close()
+
+
+def test_a_server_that_does_not_answer_is_said_without_its_password(tmp_path):
+    settings = Settings(data_dir=tmp_path, database_url="postgresql://me:secret@127.0.0.1:1/x")
+
+    with pytest.raises(DatabaseUnavailable) as caught:
+        service.prepare_database(settings)
+    assert "secret" not in str(caught.value)
+
+
+class QuietSupervisor:
+    def poll(self):
+        pass
+
+
+def test_a_service_that_does_not_come_up_in_time_is_said(client, api):
+    api.answers["GET /readyz"] = (503, {"status": 503, "code": "not_ready"})
+
+    with pytest.raises(NotReadyInTime, match=r"http://api.*doctor"):
+        service.wait_until_ready(client, QuietSupervisor(), seconds=0.15)
+    assert not service.wait_until_ready(client, QuietSupervisor(), stopped=lambda: True)
+
+
+def test_a_service_that_comes_up_is_waited_for(client, api):
+    api.answers["GET /readyz"] = [(503, {"status": 503, "code": "not_ready"}), {"status": "ready"}]
+
+    assert service.wait_until_ready(client, QuietSupervisor())
