@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from qwen_audio import decoding
 from qwen_audio.answers import FinishReason
+from qwen_audio.branch import Branch
 from qwen_audio.engine import Engine
 from qwen_audio.errors import (
     AnswerNotFinite,
@@ -305,7 +306,12 @@ def test_a_waiting_branch_can_be_cancelled(engine, clip, gate):
     assert wait([running, waiting], SECONDS).not_done == set()
 
 
-def test_a_running_branch_can_be_cancelled_and_its_company_goes_on(engine, clip, gate):
+def test_a_running_branch_can_be_cancelled_and_its_company_goes_on(engine, clip, gate, monkeypatch):
+    grown = []
+    grow = Branch.grow
+    monkeypatch.setattr(
+        Branch, "grow", lambda self, *token: (grown.append(self.future), grow(self, *token))[1]
+    )
     prefix = engine.open(clip("syn_1s005.wav"))
     cancelled, other = prefix.branch(TRANSCRIBE, 400), prefix.branch(CAPTION, 4)
     assert gate.entered.wait(SECONDS)
@@ -314,6 +320,8 @@ def test_a_running_branch_can_be_cancelled_and_its_company_goes_on(engine, clip,
     assert other.result(SECONDS).ids
     assert wait([cancelled, other], SECONDS).not_done == set()
     assert cancelled.cancelled()
+    assert other in grown
+    assert cancelled not in grown  # it costs nothing more
 
 
 def test_closing_a_prefix_ends_its_waiting_and_running_branches_and_no_others(engine, clip, gate):
