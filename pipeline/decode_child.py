@@ -77,3 +77,4 @@ def _write_all(block: Any) -> None:
 
 if __name__ == "__main__":
     main(json.loads(sys.argv[1]))
+    os._exit(0)  # all is written: tearing down a decoder would cost time, and could still crash

@@ -13,6 +13,7 @@ from support.audio_makers import BAD_AUDIO, LIMITED_AUDIO, encode, noise, pcm, t
 import pipeline.decode
 import pipeline.media
 from pipeline.decode import DecodeOptions, decode
+from pipeline.decode_child import run
 from pipeline.errors import (
     AudioError,
     DecodeCrashed,
@@ -21,6 +22,7 @@ from pipeline.errors import (
     InvalidAudio,
     UnsupportedFormat,
 )
+from pipeline.media import open_audio
 
 
 @pytest.mark.parametrize("name", BAD_AUDIO)
@@ -30,6 +32,13 @@ def test_a_bad_file_gets_its_code(decode_here, tmp_path, name):
         decode_here(path)
     assert raised.value.code == BAD_AUDIO[name].code
     assert not raised.value.retryable
+
+
+@pytest.mark.parametrize("name", ["rate_1", "rate_768000", "channels_16", "channels_1024", "unknown_codec"])
+def test_what_the_header_rules_out_is_refused_before_a_decoder_runs(tmp_path, name):
+    with open(BAD_AUDIO[name].write(tmp_path, name), "rb") as file, pytest.raises(InvalidAudio) as raised:
+        open_audio(file)
+    assert raised.value.code == BAD_AUDIO[name].code
 
 
 @pytest.mark.parametrize("name", ["empty", "header_only", "rate_1", "damaged_mp3", "all_nan", "ffconcat"])
@@ -57,6 +66,18 @@ def test_a_bomb_is_stopped_at_the_limit_and_not_at_its_end(decode_file, tmp_path
         decode_file(path, max_seconds=30)
     assert raised.value.code == "duration_limit_exceeded"
     assert decode_file(path, max_seconds=600)[0].samples == 600 * 16_000
+
+
+def test_the_child_itself_stops_at_the_limit(tmp_path):
+    samples = 0
+
+    def write(block):
+        nonlocal samples
+        samples += len(block)
+
+    with open(LIMITED_AUDIO.write(tmp_path, "bomb"), "rb", buffering=0) as file:
+        run(file, "mix", 30 * 16_000, write=write, tell=lambda line: None, confined={})
+    assert 30 * 16_000 < samples < 35 * 16_000
 
 
 def test_every_leaf_has_a_code_of_its_own():
@@ -131,10 +152,23 @@ def test_a_crash_is_retryable_and_its_last_words_stay_inside(hostile):
     assert "secret" not in str(raised.value)
 
 
+def test_last_words_are_short(hostile):
+    with pytest.raises(DecodeCrashed) as raised:
+        hostile("os.write(2, b'x' * 50_000); sys.exit(1)")
+    assert raised.value.last_words == "x" * 4_096
+
+
 def test_a_child_that_ends_early_is_a_crash(hostile):
     for body in ("", "tell(first)", "tell(first); os.write(1, bytes(32000))", "tell(first); sys.exit(3)"):
         with pytest.raises(DecodeCrashed):
             hostile(body)
+
+
+def test_a_child_that_fails_after_its_report_is_a_crash(hostile):
+    report = "tell(first); os.write(1, bytes(32000)); tell({'end': {'samples': 16000}})"
+    assert len(hostile(report)) == 32_000
+    with pytest.raises(DecodeCrashed, match="with status 3"):
+        hostile(f"{report}; sys.exit(3)")
 
 
 def test_memory_beyond_the_limit_is_a_crash(hostile):

@@ -121,6 +121,14 @@ def test_a_wav_that_was_streamed_declares_nothing(decode_here, tmp_path, declare
     assert codes(decoding) == []
 
 
+def test_a_length_that_is_only_estimated_is_not_held_against_the_recording(decode_here, tmp_path):
+    loud_first = np.concatenate([noise(4.0), np.zeros((60 * 16_000, 1), np.float32)])
+    decoding, samples = decode_here(encode(tmp_path / "a.aac", loud_first, 16_000, "aac"))
+    assert decoding.media.declared_seconds is None
+    assert abs(len(samples) / 16_000 - 64) < 0.2
+    assert codes(decoding) == []
+
+
 @pytest.mark.parametrize("seconds", [3.0, 600.0], ids=["short", "beyond the probe"])
 def test_a_cut_off_wav_is_partial(decode_here, tmp_path, seconds):
     whole = wav_bytes(pcm(tone(seconds)))
