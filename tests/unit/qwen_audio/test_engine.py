@@ -278,8 +278,9 @@ def test_a_branch_may_fill_every_position_of_the_model(engine, clip):
 def test_a_passed_deadline_gives_an_answer_with_what_there_is(engine, clip):
     with engine.open(clip("syn_1s005.wav")) as prefix:
         answer = prefix.branch(TRANSCRIBE, 8, deadline=time.monotonic() - 1).result(SECONDS)
-    assert answer.finish_reason is FinishReason.DEADLINE
-    assert answer.ids == ()
+        scored = prefix.branch(TRANSCRIBE, 1, deadline=time.monotonic() - 1, score=[Tag.EN]).result(SECONDS)
+    assert answer.finish_reason is scored.finish_reason is FinishReason.DEADLINE
+    assert (answer.ids, scored.scores) == ((), {})
 
 
 def test_a_deadline_interrupts_a_running_branch_alone(tiny_folder, tiny_tokenizer, clip, gate):
@@ -453,6 +454,12 @@ def test_a_broken_checkpoint_does_not_load(tiny_copy):
     save_file(tensors, tiny_copy / "model.safetensors")
     with pytest.raises(MissingTensor, match=r"lm_head\.weight"):
         Engine.load(tiny_copy)
+
+
+def test_a_model_that_was_being_trained_answers_as_a_finished_one(tiny_folder, tiny_tokenizer):
+    model = QwenAudioForConditionalGeneration.from_pretrained(tiny_folder).train()
+    with Engine(model, tiny_tokenizer):
+        assert not any(module.training for module in model.modules())
 
 
 def test_a_vocabulary_of_another_checkpoint_is_refused(tiny_model, golden_tokenizer):
