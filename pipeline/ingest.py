@@ -111,7 +111,7 @@ class _Lane:
         self._work = work
         self._queue: queue.Queue[bytes | None] = queue.Queue(QUEUED_BLOCKS)
         self._stopped = False
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=self._run, name="ingest-lane", daemon=True)
         self.error: BaseException | None = None
         self._thread.start()
 

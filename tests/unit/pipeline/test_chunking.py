@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pipeline.chunking import MIN_CUT_SAMPLES, MIN_TAIL_SAMPLES, ChunkSpan, plan_chunks
@@ -26,6 +26,7 @@ def likelihoods(total_samples: int, seed: int, quiet: float) -> np.ndarray:
 recordings = st.tuples(st.integers(1, 400 * SAMPLING_RATE), st.integers(0, 1_000), st.floats(0, 1))
 
 
+@settings(deadline=None)
 @given(recordings)
 @example((1, 0, 0.0))
 @example((MAX_HEARD_SAMPLES, 0, 0.0))
@@ -40,6 +41,7 @@ def test_chunks_tile_the_timeline(recording):
     assert [chunk.index for chunk in chunks] == list(range(len(chunks)))
 
 
+@settings(deadline=None)
 @given(recordings)
 @example((MAX_HEARD_SAMPLES + 1, 0, 0.0))
 def test_chunks_are_neither_longer_than_can_be_heard_nor_needlessly_short(recording):
@@ -54,6 +56,7 @@ def test_chunks_are_neither_longer_than_can_be_heard_nor_needlessly_short(record
     assert chunks[-1].owned_end - chunks[-1].owned_start >= min(MIN_TAIL_SAMPLES, total_samples)
 
 
+@settings(deadline=None)
 @given(recordings)
 def test_speech_lies_inside_its_chunk_and_none_is_lost(recording):
     total_samples, seed, quiet = recording
@@ -69,6 +72,7 @@ def test_speech_lies_inside_its_chunk_and_none_is_lost(recording):
     assert sum(chunk.speech_samples for chunk in chunks) == speech.sum()
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1_000))
 def test_a_cut_falls_into_the_pause_when_there_is_one(seed):
     generator = np.random.default_rng(seed)
