@@ -31,15 +31,14 @@ def jobs_table(jobs: Iterable[Json]) -> Table:
 
 def recordings_table(rows: Iterable[Json]) -> Table:
     """Return one row for each source of a job, with its error and warnings."""
-    table = _table("recording", "state", "length", "speech", "source, and what to know")
+    table = _table("state", "length", "speech", "source, recording and what to know")
     for row in rows:
         recording = row["recording"] or {}
         table.add_row(
-            recording.get("id", "-"),
             _state(row["state"]),
             clock(recording.get("duration_ms")),
             clock(recording.get("speech_ms")),
-            plain("\n".join([row["uri"], *_remarks(row)])),
+            plain("\n".join([row["uri"], recording.get("id") or "not found yet", *_remarks(row)])),
         )
     return table
 
@@ -88,10 +87,10 @@ def tasks_table(tasks: Iterable[Json]) -> Table:
 
 
 def _table(*columns: str) -> Table:
-    """Return a table that cuts nothing: ids stay in one piece, texts go on in the next line."""
+    """Return a table that cuts nothing: job ids stay in one piece, texts go on in the next line."""
     table = Table(box=None)
     for column in columns:
-        whole = column in ("job", "recording")
+        whole = column == "job"
         table.add_column(column, overflow="fold", no_wrap=whole, min_width=36 if whole else None)
     return table
 

@@ -20,7 +20,7 @@ def plain(value: object, style: str = "") -> Text:
 
 def say(message: str) -> None:
     """Tell the user what happens, on standard error: standard output is for results."""
-    err.print(plain(message), highlight=False)
+    err.print(plain(message), highlight=False, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.client import ApiClient
-from cli.terminal import plain, say
+from cli.terminal import say
 from settings import Settings, load_settings
 
 PAUSE_SECONDS = 0.2  # between two looks at the processes
@@ -97,22 +97,18 @@ def _stop_on_signals() -> Iterator[threading.Event]:
 
 
 def _greet(settings: Settings, url: str, model_worker: bool) -> None:
-    from rich.table import Table
+    """Say where everything is, each in a line that can be copied."""
     from sqlalchemy import make_url
 
-    from cli.terminal import err
-
     database = make_url(settings.resolved_database_url)
-    table = Table.grid(padding=(0, 2))
-    table.add_row("API", plain(url))
-    table.add_row("documentation", plain(f"{url}/docs"))
-    table.add_row(
-        "database", plain(database.database or "" if settings.database_url == "" else repr(database))
-    )
-    table.add_row("objects", plain(settings.resolved_storage_url))
     heard_by = settings.model + (" (untrained: it says noise)" if settings.model == "tiny" else "")
-    table.add_row(
-        "model", plain(heard_by if model_worker else "none here: run `earwitness worker --kind gpu`")
-    )
-    table.add_row("try", plain(f"earwitness submit RECORDING --task transcribe --wait --api {url}"))
-    err.print(table)
+    facts = {
+        "API": url,
+        "documentation": f"{url}/docs",
+        "database": (database.database if not settings.database_url else None) or repr(database),
+        "objects": settings.resolved_storage_url,
+        "model": heard_by if model_worker else "none here: run `earwitness worker --kind gpu`",
+        "try": f"earwitness submit RECORDING --task transcribe --wait --api {url}",
+    }
+    for name, fact in facts.items():
+        say(f"{name:15}{fact}")

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
+import sys
+
 import pytest
 
+from cli import demo
 from cli.commands.demo import new_folder
 from cli.demo import embedded_settings, group_samples
 from cli.demo_queries import CAPTIONS, EMOTIONS, RECORDINGS, SEGMENTS, WORDS, print_query
+from cli.errors import ProcessFailed
 from cli.service import prepare_database
+from cli.supervisor import Command
 from pipeline.tasks.requests import validate_request
 from samples import list_samples
 from settings import Settings
@@ -58,3 +63,28 @@ def test_every_query_of_the_demo_fits_the_schema(tmp_path, capsys, statement):
     assert "What is there" in shown
     assert "(no rows)" in shown
     assert statement.split()[-1] in shown
+
+
+def test_a_demo_whose_process_dies_shows_the_end_of_its_log(tmp_path, monkeypatch):
+    def commands(settings, listening, *, log_dir):
+        dies = [sys.executable, "-c", "raise SystemExit('no ear for this')"]
+        return [Command("model worker", dies, log=log_dir / "model-worker.log")]
+
+    monkeypatch.setattr(demo, "service_commands", commands)
+
+    with pytest.raises(ProcessFailed, match=r"model worker ended with exit code 1.*\nno ear for this"):
+        demo.run_demo(tmp_path / "demo")
+
+
+def test_a_demo_whose_job_fails_says_why(client, api, job, row, capsys):
+    failed = row("failed", {"code": "unknown_format", "message": "this is no audio"})
+    api.answers = {
+        "POST /v1/uploads": (201, {"uri": "upload://x/a.wav"}),
+        "POST /v1/jobs": (202, job("queued")),
+        f"GET /v1/jobs/{job()['id']}": job("failed"),
+        f"GET /v1/jobs/{job()['id']}/recordings": {"items": [failed], "next": None},
+    }
+
+    with pytest.raises(demo.DemoFailed, match="1 of 1 jobs"):
+        demo._listen_to(client, list_samples()[:1], lambda: None)
+    assert "unknown_format: this is no audio" in capsys.readouterr().out
