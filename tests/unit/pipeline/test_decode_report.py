@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from pipeline.decode_report import Media, Tally, is_cut_off, judge
+from pipeline.decode_report import Media, Tally, is_cut_off, judge, parse_report
 from pipeline.errors import AudioError
 
 
@@ -77,3 +79,13 @@ def test_a_mix_that_is_far_quieter_than_its_channels():
     assert verdict(1, channel_energy=100.0, mix_energy=0.9) == (["phase_inverted"], False)
     assert verdict(1, channel_energy=100.0, mix_energy=1.0) == ([], False)
     assert verdict(1, channel_energy=0.0, mix_energy=0.0) == ([], False)
+
+
+@pytest.mark.parametrize("channel_count", [0, 3, "2", None])
+def test_a_timeline_has_one_channel_or_two(channel_count):
+    media = vars(Media("wav", "pcm", 16_000, 1, None, 1, 0))
+    report = {"media": media, "confined": {}, "timeline_channels": 2}
+    parsed = parse_report(json.dumps(report).encode())
+    assert parsed == {**report, "media": Media(**media)}
+    with pytest.raises(ValueError, match="one channel or two"):
+        parse_report(json.dumps({**report, "timeline_channels": channel_count}).encode())
