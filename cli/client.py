@@ -14,8 +14,13 @@ from cli.errors import ApiProblem, ApiUnreachable, SourceNotFound
 
 Json = dict[str, Any]
 
-# The store may take a while to complete a large upload after its last byte was sent.
-TIMEOUT = httpx.Timeout(30.0, read=300.0)
+TIMEOUT_SECONDS = 15.0
+UPLOAD_TIMEOUT = httpx.Timeout(
+    TIMEOUT_SECONDS, read=300.0
+)  # a store takes a while to complete a large object
+READY_TIMEOUT_SECONDS = (
+    2.0  # a socket that our supervisor holds takes connections also while nobody serves it
+)
 
 
 class ApiClient:
@@ -23,7 +28,7 @@ class ApiClient:
 
     def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self.url, transport=transport, timeout=TIMEOUT)
+        self._http = httpx.Client(base_url=self.url, transport=transport, timeout=TIMEOUT_SECONDS)
 
     def __enter__(self) -> Self:
         return self
@@ -43,7 +48,8 @@ class ApiClient:
             with open(path, "rb") as file:
                 # httpx sends it in blocks, and reads its length from the file itself.
                 counted = cast("BinaryIO", _CountedFile(file, on_bytes))
-                return str(self._ask("POST", "/v1/uploads", files={"file": (name, counted)})["uri"])
+                form = {"file": (name, counted)}
+                return str(self._ask("POST", "/v1/uploads", files=form, timeout=UPLOAD_TIMEOUT)["uri"])
         except OSError as error:
             raise SourceNotFound(f"{path} cannot be read: {error.strerror}") from None
 
@@ -67,7 +73,7 @@ class ApiClient:
     def is_ready(self) -> bool:
         """Say whether the service is up and all its parts answer."""
         try:
-            self.get("/readyz")
+            self._ask("GET", "/readyz", timeout=READY_TIMEOUT_SECONDS)
         except (ApiUnreachable, ApiProblem):
             return False
         return True

@@ -57,14 +57,14 @@ def watch_jobs(
     """Show the progress of jobs (id -> what to call it) until all are final, and return them.
 
     ``each_round`` runs between two looks and may raise to end the watch. An API that goes away has half a minute
-    to come back.
+    to come back; one that does not raises ``ApiUnreachable`` or ``ApiProblem``.
     """
     with progress_bar() as bars:
         rows = {job_id: bars.add_task(name, total=None) for job_id, name in job_ids.items()}
         jobs: dict[str, Json] = {}
         while True:
             for job_id, row in rows.items():
-                jobs[job_id] = job = _look(client, job_id, sleep)
+                jobs[job_id] = job = _look(client, job_id, each_round, sleep)
                 known = job["progress"]["audio_seconds_total"]
                 bars.update(
                     row,
@@ -78,7 +78,9 @@ def watch_jobs(
             sleep(POLL_SECONDS)
 
 
-def _look(client: ApiClient, job_id: str, sleep: Callable[[float], None]) -> Json:
+def _look(
+    client: ApiClient, job_id: str, each_round: Callable[[], None], sleep: Callable[[float], None]
+) -> Json:
     """Read a job; an API that restarts is waited for."""
     waited = 0.0
     while True:
@@ -88,5 +90,6 @@ def _look(client: ApiClient, job_id: str, sleep: Callable[[float], None]) -> Jso
             away = isinstance(error, ApiUnreachable) or error.status == 503
             if not away or waited >= PATIENCE_SECONDS:
                 raise
+        each_round()
         sleep(POLL_SECONDS)
         waited += POLL_SECONDS
