@@ -68,7 +68,7 @@ def watch_jobs(
                 known = job["progress"]["audio_seconds_total"]
                 bars.update(
                     row,
-                    total=known or (1 if job["state"] in FINAL_STATES else None),
+                    total=known if known > 0 else (1 if job["state"] in FINAL_STATES else None),
                     completed=job["progress"]["audio_seconds_done"],
                     description=f"{job_ids[job_id]} {job['state']}",
                 )
@@ -84,12 +84,13 @@ def _look(
     """Read a job; an API that restarts is waited for."""
     waited = 0.0
     while True:
+        asked_at = time.monotonic()
         try:
             return client.get(f"/v1/jobs/{job_id}")
         except (ApiUnreachable, ApiProblem) as error:
             away = isinstance(error, ApiUnreachable) or error.status == 503
             if not away or waited >= PATIENCE_SECONDS:
                 raise
+        waited += POLL_SECONDS + time.monotonic() - asked_at
         each_round()
         sleep(POLL_SECONDS)
-        waited += POLL_SECONDS
