@@ -95,6 +95,17 @@ def test_of_two_pauses_the_deeper_one_is_taken_and_of_equal_ones_the_later():
     assert 860 < plan_chunks(total_samples, probabilities)[0].owned_end // WINDOW_SAMPLES < 880
 
 
+def test_a_slightly_deeper_pause_is_not_worth_a_far_shorter_chunk():
+    probabilities = np.full(window_count(45 * SAMPLING_RATE), 0.9, np.float32)
+    probabilities[530:550], probabilities[860:880] = 0.02, 0.03
+    assert 860 < plan_chunks(45 * SAMPLING_RATE, probabilities)[0].owned_end // WINDOW_SAMPLES < 880
+
+
+def test_what_can_be_heard_at_once_is_one_chunk():
+    (chunk,) = plan_chunks(MAX_HEARD_SAMPLES, np.ones(window_count(MAX_HEARD_SAMPLES), np.float32))
+    assert (chunk.heard_start, chunk.heard_end) == (0, MAX_HEARD_SAMPLES)
+
+
 def test_silence_is_cut_into_chunks_as_long_as_can_be():
     chunks = plan_chunks(100 * SAMPLING_RATE, np.zeros(window_count(100 * SAMPLING_RATE), np.float32))
     lengths = [chunk.owned_end - chunk.owned_start for chunk in chunks]

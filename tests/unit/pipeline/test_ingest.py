@@ -76,11 +76,14 @@ def test_a_bad_file_after_a_good_one_and_a_good_one_after_it(ingest_file, tmp_pa
 def test_what_the_sink_raises_is_passed_on_and_ends_the_work(ingest_file, tmp_path, seconds):
     (tmp_path / "a.wav").write_bytes(wav_bytes(pcm(tone(seconds))))
 
+    done = []
+
     def full(_block):
         raise OSError("the disk is full")
 
     with pytest.raises(OSError, match="the disk is full"):
-        ingest_file(tmp_path / "a.wav", full)
+        ingest_file(tmp_path / "a.wav", full, progress=done.append)
+    assert sum(done[-1:]) < 60
     assert not _lanes_alive()
 
 
