@@ -19,7 +19,7 @@ from qwen_audio.configuration import QwenAudioConfig
 from qwen_audio.encoder import sinusoids
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
 from qwen_audio.names import official_shapes
-from qwen_audio.tags import Tag
+from qwen_audio.tags import LAST_TIME_CENTISECONDS, Tag, TimeTag
 from qwen_audio.tokenizer import VOCABULARY_FILE, QwenAudioTokenizer
 
 HIDDEN = 64
@@ -48,6 +48,7 @@ def write_tiny(folder: str | Path, seed: int = 0) -> None:
     shapes = official_shapes(QwenAudioForConditionalGeneration, config)
     tensors = {name: _tensor(name, shape, seed) for name, shape in shapes.items()}
     tensors["lm_head.weight"] *= _loudness(ranks, config)[:, None]
+    _alternate_times_and_syllables(tensors, tokenizer, ranks)
     stored = {name: tensor.to(torch.bfloat16) for name, tensor in tensors.items()}
     save_file(stored, folder / "model.safetensors", metadata={"format": "pt"})
 
@@ -98,9 +99,37 @@ def _loudness(ranks: dict[bytes, int], config: QwenAudioConfig) -> torch.Tensor:
     """Scale the rows of the head, (vocab_size,): printable tokens win, the end comes now and then, the rest hardly."""
     loudness = torch.full((config.vocab_size,), 0.3)
     for token, rank in ranks.items():
-        loudness[rank] = 3.0 if token.isascii() and token.decode().isprintable() else 0.3
+        printable = token.isascii() and token.decode().isprintable() and token != b" "
+        loudness[rank] = 3.0 if printable and not _is_closed(token) else 0.3
     loudness[len(ranks)] = 4.0  # the first control token is the end of text
     return loudness
+
+
+def _alternate_times_and_syllables(
+    tensors: dict[str, torch.Tensor], tokenizer: QwenAudioTokenizer, ranks: dict[bytes, int]
+) -> None:
+    """Let a time tag be followed by one of the closed syllables, and that by a time tag, as in a timed transcript.
+
+    Two dimensions of the residual stream are kept for it: one says "the last token was a time", the other "it was
+    a closed syllable". Without this a timed prompt would get no times, and dry runs would never see a word. Which
+    time and which syllable stays as random as everything else.
+    """
+    times = torch.tensor([tokenizer.id_of(TimeTag(place)) for place in range(LAST_TIME_CENTISECONDS + 1)])
+    closed = torch.tensor([rank for token, rank in ranks.items() if _is_closed(token)])
+    embedding, head = tensors["transformer.wte.weight"], tensors["lm_head.weight"]
+    for name, tensor in tensors.items():
+        if name.startswith("transformer.h.") and name.endswith("c_proj.weight"):
+            tensor[:2] = 0
+    embedding[:, :2] = 0
+    embedding[times, 0] = embedding[closed, 1] = 8.0
+    head[:, :2] = -6.0
+    head[closed, 0] = head[times, 1] = 6.0
+    head[tokenizer.id_of(Tag.END_OF_TEXT), 0] = 4.5  # the noise on top ends the answer now and then
+
+
+def _is_closed(token: bytes) -> bool:
+    """Say whether it is a syllable that ends in a consonant."""
+    return len(token) == 2 and chr(token[0]) in _VOWELS and chr(token[1]) in _CONSONANTS
 
 
 def main() -> None:

@@ -98,6 +98,12 @@ def test_speech_becomes_segments_words_captions_and_emotions(stack: Stack) -> No
         assert end // 16 == recording["recording"]["duration_ms"]
     spoken = stack.query("SELECT count(*) FROM segments s JOIN recordings r ON r.id = s.recording_id")
     assert spoken[0][0] > 0
+    words = stack.query(
+        "SELECT count(*) FROM words w JOIN recordings r ON r.id = w.recording_id "
+        "WHERE w.start_ms >= 0 AND w.start_ms <= w.end_ms AND w.end_ms <= r.duration_ms"
+    )
+    assert words == stack.query("SELECT count(*) FROM words")
+    assert words[0][0] > 0
     assert stack.query("SELECT count(*) FROM emotions")[0][0] > 0
 
 
