@@ -167,9 +167,16 @@ def test_a_request_keeps_the_id_it_came_with_when_that_is_harmless(client, sent,
     assert answer.headers["x-request-id"]
 
 
-def test_what_was_given_to_the_application_stays_open(settings):
-    database = Database(settings.resolved_database_url)
+@pytest.mark.parametrize("given", [True, False])
+def test_the_application_closes_what_it_opened_and_nothing_else(settings, monkeypatch, given):
+    closed: list[Database] = []
+    monkeypatch.setattr(Database, "close", closed.append)
+    database = Database(settings.resolved_database_url) if given else None
+
     with TestClient(create_app(settings, database=database)) as client:
         assert client.get("/v1/jobs").status_code == 200
-    database.check()
-    database.close()
+        opened = client.app.state.services.database
+    monkeypatch.undo()
+
+    opened.close()
+    assert closed == ([] if given else [opened])

@@ -77,7 +77,7 @@ def test_a_demo_whose_process_dies_shows_the_end_of_its_log(tmp_path, monkeypatc
 
 
 def test_a_demo_whose_job_fails_says_why(client, api, job, row, capsys):
-    failed = row("failed", {"code": "unknown_format", "message": "this is no audio"})
+    failed = row("failed", {"code": "unsupported_format", "message": "this is no audio"})
     api.answers = {
         "POST /v1/uploads": (201, {"uri": "upload://x/a.wav"}),
         "POST /v1/jobs": (202, job("queued")),
@@ -87,4 +87,4 @@ def test_a_demo_whose_job_fails_says_why(client, api, job, row, capsys):
 
     with pytest.raises(demo.DemoFailed, match="1 of 1 jobs"):
         demo._listen_to(client, list_samples()[:1], lambda: None)
-    assert "unknown_format: this is no audio" in capsys.readouterr().out
+    assert "unsupported_format: this is no audio" in capsys.readouterr().out
