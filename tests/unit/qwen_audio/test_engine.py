@@ -380,6 +380,26 @@ def test_an_error_reaches_only_the_branch_that_causes_it(engine, clip, monkeypat
     assert healthy.branch(CAPTION, 4).result(SECONDS).ids  # the engine goes on
 
 
+def test_a_branch_that_is_tried_again_after_half_an_answer_starts_anew(engine, clip, monkeypatch):
+    monkeypatch.setattr("qwen_audio.engine.GATHER_SECONDS", 0.5)
+    prefix = engine.open(clip("syn_1s005.wav"))
+    expected = prefix.branch(TRANSCRIBE, 8).result(SECONDS)
+    decode = decoding.decode
+
+    def failing_at_the_end(model, branches, finish):
+        if len(branches) == 1:
+            return decode(model, branches, finish)
+        for branch in branches:
+            branch.grow(65, -1.0)
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(decoding, "decode", failing_at_the_end)
+    futures = [prefix.branch(prompt, 8) for prompt in (TRANSCRIBE, CAPTION)]
+    assert futures[0].result(SECONDS).ids == expected.ids
+    assert futures[0].result(SECONDS).logprobs == pytest.approx(expected.logprobs, abs=1e-4)
+    assert futures[1].result(SECONDS).ids
+
+
 def test_an_error_while_encoding_reaches_only_the_clip_that_causes_it(engine, clip, monkeypatch, tiny_model):
     monkeypatch.setattr("qwen_audio.engine.GATHER_SECONDS", 0.5)
     encode = tiny_model.encode_audio
