@@ -170,7 +170,7 @@ def test_a_request_keeps_the_id_it_came_with_when_that_is_harmless(client, sent,
 @pytest.mark.parametrize("given", [True, False])
 def test_the_application_closes_what_it_opened_and_nothing_else(settings, monkeypatch, given):
     closed: list[Database] = []
-    monkeypatch.setattr(Database, "close", closed.append)
+    monkeypatch.setattr(Database, "close", lambda self: closed.append(self))
     database = Database(settings.resolved_database_url) if given else None
 
     with TestClient(create_app(settings, database=database)) as client:
