@@ -1,0 +1,71 @@
+"""Train in several processes side by side, each on its own batches, with averaged gradients."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import distributed, multiprocessing
+
+T = TypeVar("T")
+
+
+def ranks() -> int:
+    """How many processes train together."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """Which of them this is; 0 leads: it reports, saves and evaluates."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def average_gradients(weights: Iterable[torch.nn.Parameter]) -> None:
+    """Give every process the mean of all processes' gradients."""
+    if ranks() == 1:
+        return
+    grads = [torch.zeros_like(one) if one.grad is None else one.grad for one in weights]
+    flat = torch.cat([grad.reshape(-1) for grad in grads])
+    distributed.all_reduce(flat)
+    flat /= ranks()
+    for one, mean in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
+        one.copy_(mean.view_as(one))
+
+
+def leaders_value(value: float) -> float:
+    """Return the leader's value in every process, so that all take the same decision."""
+    if ranks() == 1:
+        return value
+    shared = torch.tensor([value], dtype=torch.float64)
+    distributed.broadcast(shared, 0)
+    return float(shared)
+
+
+def gather(value: T) -> list[T]:
+    """Return every process's value, in the order of ranks."""
+    if ranks() == 1:
+        return [value]
+    values: list[Any] = [None] * ranks()
+    distributed.all_gather_object(values, value)
+    return values
+
+
+def spawn(task: Callable[[Any], None], argument: Any, processes: int) -> None:
+    """Run a task in this process, or in several that know of each other; all end when one fails."""
+    if processes == 1:
+        task(argument)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = (Path(folder) / "meeting").as_uri()
+        multiprocessing.spawn(_join, (task, argument, meeting, processes), nprocs=processes)
+
+
+def _join(number: int, task: Callable[[Any], None], argument: Any, meeting: str, processes: int) -> None:
+    distributed.init_process_group("gloo", init_method=meeting, rank=number, world_size=processes)
+    try:
+        task(argument)
+    finally:
+        distributed.destroy_process_group()

@@ -1,0 +1,1 @@
+"""Synthesise speech, sounds and music with everything that is true about them."""

@@ -1,0 +1,230 @@
+"""Define the small world that the mini model knows: its words, sentences, voices, languages, and what is held out.
+
+Sentences are templates over word classes. Whether a filled sentence is for training or for evaluation follows from
+its text alone, so no run can mix the two up; some templates and some voices are never trained on at all.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from training.synthesis.espeak import Prosody
+
+CLASSES: dict[str, str] = {
+    "digit": "zero one two three four five six seven eight nine",
+    "ten": "ten twenty thirty fifty",
+    "day": "monday wednesday friday sunday today tomorrow",
+    "name": "anna martin",
+    "thing": "light music alarm",
+    "opening": "door window",
+    "place": "station library",
+    "part": "morning evening",
+    "state": "ready late broken",
+    "thank": "hello goodbye sorry",
+}
+"""Words that a template's ``<class>`` stands for."""
+
+TEMPLATES = (
+    "hello this is <name>",
+    "my name is <name>",
+    "please call me back <day>",
+    "please call me back in the <part>",
+    "my number is <digit> <digit> <digit>",
+    "the number is <digit> <digit> <digit> <digit>",
+    "your order number is <digit> <digit> <digit>",
+    "turn the <thing> on please",
+    "turn the <thing> off",
+    "please open the <opening>",
+    "close the <opening> now",
+    "the train is <state> today",
+    "your book is <state>",
+    "the <opening> is <state>",
+    "i want to go to the <place>",
+    "thank you and goodbye",
+    "thank you <name>",
+    "yes please <name>",
+    "can you help me with my order",
+    "can you help me with the <thing>",
+    "we can come at <ten> in the <part>",
+    "we come back <day>",
+    "it is <ten> <digit> now",
+    "stop the <thing> please",
+    "no it is not <state>",
+    "<thank> <name>",
+    "wait for me at the <place>",
+    "it is for <name>",
+    "the rain will stop <day>",
+    "i will call you <day>",
+)
+HELD_OUT_TEMPLATES = (
+    "hello <name> your order is <state>",
+    "i will wait at the <opening>",
+    "the train to the <place> is <state>",
+    "please turn the <thing> on in the <part>",
+    "can i call you back <day>",
+    "no thank you",
+    "sorry i can not come <day>",
+    "is my book at the <place>",
+)
+"""Sentences of which not one filling is trained on."""
+
+HELD_OUT_SHARE = 8  # one filled sentence in so many is for evaluation
+
+VARIANTS: dict[str, str] = {
+    "f1": "woman",
+    "f3": "woman",
+    "f5": "woman",
+    "linda": "woman",
+    "steph": "woman",
+    "m2": "man",
+    "m4": "man",
+    "m5": "man",
+    "adam": "man",
+    "john": "man",
+}
+"""espeak-ng's voice variants that training hears, and how a caption calls the speaker."""
+
+NEW_VARIANTS: dict[str, str] = {"f4": "woman", "m3": "man"}
+"""Variants that are only for evaluation; f2, m1 and m7, too, stay unheard: the bundled samples use them."""
+
+ACCENTS = ("en-us", "en-gb-x-rp")
+
+EMOTIONS = ("neutral", "happy", "sad", "angry")
+
+FOREIGN: dict[str, tuple[str, ...]] = {
+    "de": (
+        "guten morgen wie geht es ihnen",
+        "der zug nach berlin hat heute zehn minuten verspätung",
+        "ich möchte bitte eine tasse kaffee",
+        "wir haben das fenster und die tür geschlossen",
+        "morgen wird das wetter wieder schön",
+        "können sie mir sagen wie spät es ist",
+        "das buch liegt auf dem tisch in der küche",
+        "meine schwester wohnt seit drei jahren in hamburg",
+    ),
+    "fr": (
+        "bonjour comment allez vous aujourd'hui",
+        "le train pour paris part dans dix minutes",
+        "je voudrais une tasse de café s'il vous plaît",
+        "nous avons fermé la fenêtre et la porte",
+        "demain il fera beau dans toute la région",
+        "pouvez vous me dire quelle heure il est",
+        "le livre est sur la table de la cuisine",
+        "ma sœur habite à lyon depuis trois ans",
+    ),
+    "es": (
+        "buenos días cómo está usted",
+        "el tren para madrid sale en diez minutos",
+        "quisiera una taza de café por favor",
+        "hemos cerrado la ventana y la puerta",
+        "mañana hará buen tiempo en todo el país",
+        "puede decirme qué hora es",
+        "el libro está sobre la mesa de la cocina",
+        "mi hermana vive en sevilla desde hace tres años",
+    ),
+    "it": (
+        "buongiorno come sta oggi",
+        "il treno per roma parte tra dieci minuti",
+        "vorrei una tazza di caffè per favore",
+        "abbiamo chiuso la finestra e la porta",
+        "domani farà bel tempo in tutta la regione",
+        "mi può dire che ore sono",
+        "il libro è sul tavolo della cucina",
+        "mia sorella abita a milano da tre anni",
+    ),
+    "zh": (
+        "你好今天天气很好",
+        "去北京的火车十分钟以后开",
+        "请给我一杯咖啡谢谢",
+        "我们已经关上了窗户和门",
+        "明天会下雨请带上雨伞",
+        "请问现在几点了",
+        "那本书在厨房的桌子上",
+        "我妹妹在上海住了三年",
+    ),
+}
+"""Sentences of other languages, for hearing which one it is; the last two of each are for evaluation."""
+
+HELD_OUT_FOREIGN = 2
+FOREIGN_VOICES: dict[str, str] = {"de": "de", "fr": "fr", "es": "es", "it": "it", "zh": "cmn"}
+
+_CLASS = re.compile(r"<(\w+)>")
+
+
+@dataclass(frozen=True)
+class Line:
+    """Something to say: lower-case words, how, and by whom."""
+
+    text: str
+    language: str
+    voice: str
+    speaker: str  # man or woman
+    emotion: str
+    prosody: Prosody
+    kind: str  # sentence, words or foreign
+
+
+@cache
+def words() -> tuple[str, ...]:
+    """List every English word of the world, sorted."""
+    spoken = " ".join((*CLASSES.values(), *TEMPLATES, *HELD_OUT_TEMPLATES))
+    return tuple(sorted(set(_CLASS.sub("", spoken).split())))
+
+
+def fill(template: str, chance: np.random.Generator) -> str:
+    """Put a random word of its class into each place of a template."""
+    return _CLASS.sub(lambda match: str(chance.choice(CLASSES[match[1]].split())), template)
+
+
+def is_held_out(sentence: str) -> bool:
+    """Say whether a filled sentence is only for evaluation: every eighth, and those of the bundled samples."""
+    return zlib.crc32(sentence.encode()) % HELD_OUT_SHARE == 0 or sentence in sample_sentences()
+
+
+@cache
+def sample_sentences() -> frozenset[str]:
+    """Return the sentences of the bundled samples, lower case and without marks: they are never trained on."""
+    path = Path(__file__).resolve().parent.parent / "samples" / "samples.json"
+    if not path.is_file():
+        return frozenset()
+    entries = json.loads(path.read_text(encoding="utf-8"))
+    said = [line["text"] for entry in entries for line in entry["utterances"]]
+    return frozenset(plain(part) for text in said for part in re.split(r"[.!?。]", text) if plain(part))
+
+
+def plain(text: str) -> str:
+    """Write a sentence as the model does: lower case, words only, one space between."""
+    return " ".join(re.findall(r"[\w']+", text.lower()))
+
+
+def draw_sentence(chance: np.random.Generator, *, held_out: bool) -> str:
+    """Draw a sentence of training, or of evaluation: half of those from templates that were never trained on."""
+    while True:
+        unseen = held_out and chance.random() < 0.5
+        sentence = fill(str(chance.choice(HELD_OUT_TEMPLATES if unseen else TEMPLATES)), chance)
+        if unseen or is_held_out(sentence) == held_out:
+            return sentence
+
+
+def draw_words(chance: np.random.Generator, most: int = 5) -> str:
+    """Draw a string of random words, which no language model can guess."""
+    count = int(chance.integers(1, most + 1))
+    return " ".join(chance.choice(words(), count))
+
+
+def draw_prosody(emotion: str, chance: np.random.Generator) -> Prosody:
+    """Draw how a voice says something in an emotion: speed, height and melody."""
+    speed, pitch, melody = {
+        "neutral": ((145, 178), (42, 58), (40, 60)),
+        "happy": ((172, 200), (70, 88), (85, 100)),
+        "sad": ((105, 128), (20, 34), (5, 22)),
+        "angry": ((196, 225), (40, 58), (60, 90)),
+    }[emotion]
+    return Prosody(int(chance.integers(*speed)), int(chance.integers(*pitch)), int(chance.integers(*melody)))
