@@ -48,6 +48,8 @@ class FlakyBodies(http.server.BaseHTTPRequestHandler):
     content, etag = b"0123456789", '"v1"'
     failures = 0
     gets = 0
+    shorter = False  # send fewer bytes than asked, and say so
+    pinned = None
 
     def do_HEAD(self):
         self._head(200, len(self.content))
@@ -56,8 +58,8 @@ class FlakyBodies(http.server.BaseHTTPRequestHandler):
         cls = type(self)
         cls.gets += 1
         first, last = (int(place) for place in self.headers["Range"].removeprefix("bytes=").split("-"))
-        assert self.headers["If-Match"] in (None, '"v1"')
-        body = self.content[first : last + 1]
+        cls.pinned = self.headers["If-Match"]
+        body = self.content[first : last + 1 - cls.shorter]
         self._head(206, len(body), {"Content-Range": f"bytes {first}-{last}/{len(self.content)}"})
         self.wfile.write(body[:4] if cls.gets <= cls.failures else body)
 
@@ -119,6 +121,24 @@ def test_a_body_that_always_breaks_off_is_an_unavailable_storage(flaky):
     assert handler.gets == 5
 
 
+def test_an_honest_answer_that_is_too_short_is_not_taken(flaky):
+    handler, store = flaky
+    handler.shorter = True
+    with pytest.raises(StorageUnavailable):
+        store.read("s3://bucket/a", 0, 10)
+
+
+def test_reads_of_a_version_are_pinned_by_the_server(flaky):
+    handler, store = flaky
+    store.read("s3://bucket/a", 0, 10)
+    assert handler.pinned is None
+    store.read("s3://bucket/a", 0, 10, version="v1")
+    assert handler.pinned == '"v1"'
+    handler.pinned = None
+    list(store.stream("s3://bucket/a"))
+    assert handler.pinned == '"v1"'
+
+
 def test_a_server_that_ignores_if_match_is_found_out(flaky):
     handler, store = flaky
     version = store.head("s3://bucket/a").version
@@ -161,6 +181,18 @@ def test_a_failed_upload_leaves_no_parts_that_cost_money(s3_client, s3_store, bu
     with pytest.raises(RuntimeError, match="the caller failed"):
         fail_midway()
     assert "Uploads" not in s3_client.list_multipart_uploads(Bucket=bucket)
+
+
+def test_a_writer_never_takes_the_object_of_another_for_its_own(s3_client, s3_store, bucket, monkeypatch):
+    honest = s3_store.head
+
+    def overtaken(uri):
+        s3_client.put_object(Bucket=bucket, Key="a", Body=b"another's")
+        return honest(uri)
+
+    monkeypatch.setattr(s3_store, "head", overtaken)
+    with pytest.raises(InputChanged, match="another writer"), s3_store.writer(f"s3://{bucket}/a") as writer:
+        writer.write(b"mine")
 
 
 def test_a_small_object_is_one_put(s3_store, bucket):
