@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from transformers.utils.logging import disable_progress_bar
+
 from db.states import PassKind
 from qwen_audio.engine import Engine
 from qwen_audio.tiny import write_tiny
@@ -31,6 +33,7 @@ def load_engine(settings: Settings) -> Engine:
 def open_lanes(context: WorkerContext) -> Sequence[Lane]:
     """Load the model and return what a GPU worker does."""
     settings = context.settings
+    disable_progress_bar()  # a log is no terminal
     logger.info("loading the model %s", settings.model)
     ear = Ear(load_engine(settings), settings.model)
     return [Lane(PassKind.UNDERSTAND, settings.places, ear.understand, model=settings.model)]
