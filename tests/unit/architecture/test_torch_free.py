@@ -7,17 +7,15 @@ import sys
 
 import pytest
 
-FREE = [
-    "api.app", "cli.main", "workers.cpu", "workers.celery_app", "pipeline.ingest", "pipeline.stitching", "db.upgrade",
-]  # fmt: skip
+FREE = (
     "api.app",
     "cli.main",
-    "workers.cpu",
-    "workers.celery_app",
+    "db.upgrade",
     "pipeline.ingest",
     "pipeline.stitching",
-    "db.upgrade",
-]
+    "workers.celery_app",
+    "workers.cpu",
+)
 
 
 @pytest.mark.parametrize("module", FREE)

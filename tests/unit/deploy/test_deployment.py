@@ -302,7 +302,8 @@ def test_the_bucket_step_makes_the_bucket_once() -> None:
         made = boto3.client(
             "s3", endpoint_url=url, region_name="us-east-1", aws_access_key_id="a", aws_secret_access_key="b"
         )
-        assert [bucket["Name"] for bucket in made.list_buckets()["Buckets"]] == ["earwitness"]
+        names = [bucket["Name"] for bucket in made.list_buckets()["Buckets"]]
+        assert names.count("earwitness") == 1  # the servers of one test process share their buckets
         made.close()
     finally:
         server.stop()
