@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from training.clips import Clip
 from training.synthesis import sounds
@@ -18,7 +18,7 @@ LANGUAGE_NAMES = {
     "it": " italian",
     "zh": " chinese",
 }
-CLOSED_QUESTIONS = {
+CLOSED_QUESTIONS: dict[str, Callable[[Clip], bool]] = {
     "is somebody speaking": lambda clip: bool(clip.speakers),
     "is there music": lambda clip: bool(clip.note),
     "is a woman speaking": lambda clip: "woman" in clip.speakers,
@@ -50,7 +50,7 @@ def caption(clip: Clip) -> str:
 
 def _speaking(clip: Clip) -> str:
     people = sorted(set(clip.speakers))
-    language = LANGUAGE_NAMES[clip.language]
+    language = LANGUAGE_NAMES[clip.language or "en"]
     if len(people) == 2:
         return f"a man and a woman speak{language}"
     return f"a {people[0]} speaks{language}"

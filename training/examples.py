@@ -5,7 +5,9 @@ Prompts come from ``pipeline.tasks``, as the product asks them; answers from ``p
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
+from functools import cache, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -23,6 +25,7 @@ from training.clips import FRAME_SECONDS, Clip
 
 IGNORED = -100  # a place that no loss looks at, torch's own convention
 SPAN_ENDS = 2  # the rows of <audio> and </audio>
+_TAG = re.compile(r"(<\|.*?\|>)")
 STYLES: tuple[Literal["clotho", "audiocaps", "plain"], ...] = ("clotho", "clotho", "audiocaps", "plain")
 
 
@@ -105,15 +108,20 @@ def _transcripts(clip: Clip, shares: Shares, chance: np.random.Generator) -> lis
 
 def word_times_branch(clip: Clip) -> Branch:
     """Ask for words with times; in a language that the mini world lacks, as for silence, there are none."""
-    options = TranscribeOptions.model_validate({"language": clip.language or "en", "timestamps": "word"})
     answer = targets.word_times(clip.timed_words, clip.frames * FRAME_SECONDS)
-    return Branch("word_times", Transcribe().prompt(options), answer, _language(clip))
+    return Branch("word_times", _transcribe_prompt(clip.language or "en", "word"), answer, _language(clip))
 
 
 def transcript_branch(clip: Clip) -> Branch:
     """Ask for the text alone."""
-    options = TranscribeOptions.model_validate({"language": clip.language or "en"})
-    return Branch("transcript", Transcribe().prompt(options), targets.transcript(clip.text), _language(clip))
+    prompt = _transcribe_prompt(clip.language or "en", "none")
+    return Branch("transcript", prompt, targets.transcript(clip.text), _language(clip))
+
+
+@cache
+def _transcribe_prompt(language: str, timestamps: str) -> Prompt:
+    options = TranscribeOptions.model_validate({"language": language, "timestamps": timestamps})
+    return Transcribe().prompt(options)
 
 
 def _language(clip: Clip) -> Tag:
@@ -148,33 +156,64 @@ def _draw_question(clip: Clip, chance: np.random.Generator) -> str:
     return question + "?" if chance.random() < 0.5 else question
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A prompt and its answer in ids; ``language`` is the id that should follow the prompt's first."""
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+    language: int | None = None
+
+
 def encode(clip: Clip, branches: list[Branch], tokenizer: QwenAudioTokenizer) -> Example:
     """Turn a clip and its branches into arrays."""
     assert clip.mel is not None
+    pairs = [
+        Pair(
+            tuple(tokenizer.encode_prompt(branch.prompt)),
+            tuple(encode_answer(branch.answer, tokenizer)),
+            None if branch.language is None else tokenizer.id_of(branch.language),
+        )
+        for branch in branches
+    ]
+    return pack(clip.mel, pairs, tokenizer, _phoneme_labels(clip), _word_labels(clip))
+
+
+def pack(
+    mel: NDArray[np.float32],
+    pairs: list[Pair],
+    tokenizer: QwenAudioTokenizer,
+    phonemes: NDArray[np.int64],
+    spoken: NDArray[np.int64],
+) -> Example:
+    """Lay branches behind each other; each answer is followed by the end of text, which is learned too."""
     ids: list[int] = []
     goals: list[int] = []
     segments: list[int] = []
     offsets: list[int] = []
     end = tokenizer.id_of(Tag.END_OF_TEXT)
-    for number, branch in enumerate(branches, start=1):
-        prompt = tokenizer.encode_prompt(branch.prompt)
-        answer = tokenizer.encode_template(branch.answer)
-        ids += prompt + answer
-        first = [IGNORED] * (len(prompt) - 1)
-        if branch.language is not None:
-            first[0] = tokenizer.id_of(branch.language)
-        goals += [*first, *answer, end]
-        segments += [number] * (len(prompt) + len(answer))
-        offsets += range(len(prompt) + len(answer))
+    for number, pair in enumerate(pairs, start=1):
+        places = len(pair.prompt) + len(pair.answer)
+        first = [IGNORED] * (len(pair.prompt) - 1)
+        if pair.language is not None:
+            first = [pair.language, *first[1:]]
+        ids += [*pair.prompt, *pair.answer]
+        goals += [*first, *pair.answer, end]
+        segments += [number] * places
+        offsets += range(places)
     return Example(
-        clip.mel,
-        np.array(ids),
-        np.array(goals),
-        np.array(segments),
-        np.array(offsets),
-        _phoneme_labels(clip),
-        _word_labels(clip),
+        mel, np.array(ids), np.array(goals), np.array(segments), np.array(offsets), phonemes, spoken
     )
+
+
+def encode_answer(answer: str, tokenizer: QwenAudioTokenizer) -> list[int]:
+    """Encode an answer in the official notation; the pieces between control tokens come again and again."""
+    return [id_ for piece in _TAG.split(answer) if piece for id_ in _encode_piece(piece, tokenizer)]
+
+
+@lru_cache(maxsize=20_000)
+def _encode_piece(piece: str, tokenizer: QwenAudioTokenizer) -> tuple[int, ...]:
+    return tuple(tokenizer.encode_template(piece))
 
 
 def _phoneme_labels(clip: Clip) -> NDArray[np.int64]:

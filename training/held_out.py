@@ -83,7 +83,7 @@ def _finish(lines: list[tuple[NDArray[np.float32], speech.Speech]], chance: np.r
         speakers=tuple(said.line.speaker for _, said in lines),
         emotion=lines[0][1].line.emotion if len(lines) == 1 else None,
     )
-    mixed = np.concatenate(pieces)
+    mixed: sounds.Wave = np.concatenate(pieces).astype(np.float64)
     if chance.random() < 0.3:
         clip.ground = str(chance.choice(list(sounds.GROUNDS)))
         mixed = mixed + _level(

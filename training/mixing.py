@@ -243,7 +243,7 @@ def _warp(mel: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
     below = places.astype(int)
     above = np.minimum(below + 1, MEL_BINS - 1)
     share = (places - below).astype(np.float32)
-    return mel[:, below] * (1 - share) + mel[:, above] * share
+    return np.asarray(mel[:, below] * (1 - share) + mel[:, above] * share)
 
 
 def _microphone(chance: np.random.Generator) -> NDArray[np.float32]:

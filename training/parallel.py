@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from torch import distributed, multiprocessing
+from torch import distributed
+from torch.multiprocessing.spawn import spawn as spawn_processes
 
 T = TypeVar("T")
 
@@ -27,12 +28,17 @@ def average_gradients(weights: Iterable[torch.nn.Parameter]) -> None:
     """Give every process the mean of all processes' gradients."""
     if ranks() == 1:
         return
-    grads = [torch.zeros_like(one) if one.grad is None else one.grad for one in weights]
+    grads = []
+    for one in weights:
+        if one.requires_grad:  # the same ones in every process, with a gradient in this one or not
+            one.grad = torch.zeros_like(one) if one.grad is None else one.grad
+            grads.append(one.grad)
     flat = torch.cat([grad.reshape(-1) for grad in grads])
     distributed.all_reduce(flat)
     flat /= ranks()
-    for one, mean in zip(grads, flat.split([grad.numel() for grad in grads]), strict=True):
-        one.copy_(mean.view_as(one))
+    means = torch.split(flat, [grad.numel() for grad in grads])
+    for grad, mean in zip(grads, means, strict=True):
+        grad.copy_(mean.view_as(grad))
 
 
 def leaders_value(value: float) -> float:
@@ -60,7 +66,7 @@ def spawn(task: Callable[[Any], None], argument: Any, processes: int) -> None:
         return
     with tempfile.TemporaryDirectory() as folder:
         meeting = (Path(folder) / "meeting").as_uri()
-        multiprocessing.spawn(_join, (task, argument, meeting, processes), nprocs=processes)
+        spawn_processes(_join, (task, argument, meeting, processes), nprocs=processes)  # type: ignore[no-untyped-call]  # torch's
 
 
 def _join(number: int, task: Callable[[Any], None], argument: Any, meeting: str, processes: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from training import parallel
 from training.curriculum import drawer
 from training.errors import NoTrainingData
 from training.export import export
-from training.loader import Loader
+from training.jsonl import draw_from, read_lines
+from training.loader import Draw, Loader
 from training.mixing import Pool
 from training.network import Trainee, new_model
 from training.settings import RunConfig
@@ -39,13 +41,42 @@ def start(config: RunConfig, on_save: Callable[[Trainer], None] | None = None) -
     """Make a trainer for a run, at the point where its folder says it stopped."""
     seed_everything(config.seed)
     tokenizer, model = load_or_build(config)
-    model.set_attn_implementation("eager")  # in training twice as fast as the fused kernel on a CPU
-    draw = drawer(read_pool(config.takes), tokenizer)
+    model.set_attn_implementation("eager")  # the fused kernel's backward pass is no faster on a CPU
     # Each process draws its own examples.
-    loader = Loader(draw, seed=config.seed + 1_000 * parallel.rank(), seconds=config.schedule.batch_seconds)
-    trainer = Trainer(Trainee(model), loader, config, on_save=on_save)
+    seed = config.seed + 1_000 * parallel.rank()
+    loader = Loader(_drawer(config, tokenizer, model), seed=seed, seconds=config.schedule.batch_seconds)
+    trainee = Trainee(model)
+    _freeze(trainee, config.freeze)
+    trainer = Trainer(trainee, loader, config, on_save=on_save)
     trainer.resume()
     return trainer
+
+
+def _drawer(
+    config: RunConfig, tokenizer: QwenAudioTokenizer, model: QwenAudioForConditionalGeneration
+) -> Draw:
+    if config.data is None:
+        assert config.takes is not None, "the configuration checks that there is one of the two"
+        return drawer(read_pool(config.takes), tokenizer)
+    lines = read_lines(
+        config.data,
+        tokenizer,
+        most_positions=model.config.max_position_embeddings,
+        stop_at_bad=config.bad_lines == "stop",
+    )
+    for bad in lines.bad:
+        sys.stderr.write(f"{config.data}, line {bad.number}: {bad.reason}\n")
+    sys.stderr.write(f"{len(lines.examples)} examples, {len(lines.bad)} bad lines left out\n")
+    return draw_from(lines.examples)
+
+
+def _freeze(trainee: Trainee, part: str) -> None:
+    """Keep the encoder or the language model as it is, as the paper trains them in turn."""
+    if not part:
+        return
+    for name, weight in trainee.model.named_parameters():
+        if name.startswith("transformer.audio.") == (part == "encoder"):
+            weight.requires_grad_(False)
 
 
 def load_or_build(config: RunConfig) -> tuple[QwenAudioTokenizer, QwenAudioForConditionalGeneration]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from training.errors import InvalidTrainingConfig
 from training.network import Sizes, Weights
@@ -39,13 +39,19 @@ class Schedule:
 
 @dataclass(frozen=True)
 class RunConfig:
-    """One run: ``takes`` is the folder of the synthesised pieces, ``out`` that of the run, ``base`` a checkpoint to
-    start from (a folder), empty for random weights.
+    """One run, kept in the folder ``out``.
+
+    It learns from ``takes``, the folder of the synthesised pieces, or from ``data``, a user's JSONL file. ``base`` is a
+    checkpoint's folder to start from, empty for random weights. ``freeze`` keeps the encoder or the language model as
+    it is. ``bad_lines`` of the JSONL file are reported and left out, or stop the run.
     """
 
-    takes: Path
     out: Path
+    takes: Path | None = None
+    data: Path | None = None
     base: str = ""
+    freeze: Literal["", "encoder", "language_model"] = ""
+    bad_lines: Literal["skip", "stop"] = "skip"
     seed: int = 0
     device: str = "cpu"
     processes: int = 1  # that train side by side; each on its own batches
@@ -56,6 +62,13 @@ class RunConfig:
     schedule: Schedule = field(default_factory=Schedule)
 
     def __post_init__(self) -> None:
+        if (self.takes is None) == (self.data is None):
+            raise InvalidTrainingConfig("give either takes, a folder, or data, a JSONL file")
+        if self.data is not None and not self.base:
+            raise InvalidTrainingConfig("data needs a base: the folder of the checkpoint to train further")
+        for name, known in (("freeze", ("", "encoder", "language_model")), ("bad_lines", ("skip", "stop"))):
+            if getattr(self, name) not in known:
+                raise InvalidTrainingConfig(f"{name} must be one of {', '.join(map(repr, known))}")
         if self.precision not in ("bfloat16", "float32"):
             raise InvalidTrainingConfig(f"precision must be bfloat16 or float32, not {self.precision!r}")
 
@@ -68,10 +81,9 @@ def read_config(path: Path) -> RunConfig:
         raise InvalidTrainingConfig(f"{path}: {error}") from None
     for name, kind in (("sizes", Sizes), ("weights", Weights), ("schedule", Schedule)):
         values[name] = _build(kind, values.get(name, {}), f"{path}: {name}")
-    for name in ("takes", "out"):
-        if name not in values:
-            raise InvalidTrainingConfig(f"{path}: {name} is missing: give a folder")
-        values[name] = Path(values[name])
+    if "out" not in values:
+        raise InvalidTrainingConfig(f"{path}: out is missing: give a folder for the run")
+    values |= {name: Path(values[name]) for name in ("takes", "data", "out") if name in values}
     return _build(RunConfig, values, str(path))
 
 

@@ -9,7 +9,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -203,4 +202,4 @@ class Trainer:
 def seed_everything(seed: int) -> None:
     """Fix torch's and numpy's global generators."""
     torch.manual_seed(seed)
-    np.random.seed(seed)  # noqa: NPY002  # libraries may still draw from it
+    np.random.seed(seed)  # libraries may still draw from it

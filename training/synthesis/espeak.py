@@ -97,7 +97,7 @@ class Espeak:
         self._pieces: list[NDArray[np.int16]] = []
         self._marks: list[_Mark] = []
 
-    def speak(self, text: str, voice: str, prosody: Prosody = Prosody()) -> Utterance:  # noqa: B008  # frozen
+    def speak(self, text: str, voice: str, prosody: Prosody = Prosody()) -> Utterance:  # frozen
         """Say a text; raises ``VoiceMissing``. Words are those between spaces that the library reported."""
         if self._library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise VoiceMissing(f"espeak-ng has no voice {voice!r}: see espeak-ng --voices")

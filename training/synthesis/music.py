@@ -38,7 +38,7 @@ def play(note: Note, seconds: float, chance: np.random.Generator) -> Wave:
     """Return ``(samples,)`` of a note at 16 kHz, its loudest sample 1."""
     time = np.arange(round(seconds * SAMPLING_RATE)) / SAMPLING_RATE
     base = 440.0 * 2 ** ((note.pitch - 69) / 12)
-    numbers = np.arange(1, min(20, int(7_500 / base)) + 1)[:, None]  # (partials, 1)
+    numbers = np.arange(1, min(20, int(7_500 / base)) + 1)[:, None].astype(float)  # (partials, 1)
     loudness, stretch, envelope = _timbre(note.instrument, numbers, time)
     loudness = loudness * numbers ** (-0.8 if note.velocity < max(VELOCITIES) else 0.0)
     vibrato = np.zeros_like(time)

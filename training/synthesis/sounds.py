@@ -18,7 +18,7 @@ def make_sound(kind: str, seconds: float, chance: np.random.Generator) -> Wave:
     wave = SOUNDS[kind](np.arange(round(seconds * SAMPLING_RATE)) / SAMPLING_RATE, chance)
     fade = np.minimum(1.0, np.arange(len(wave)) / (0.02 * SAMPLING_RATE))
     wave = wave * fade[::-1]
-    return np.asarray(wave / max(np.max(np.abs(wave)), 1e-9))
+    return np.asarray(wave / max(float(np.max(np.abs(wave))), 1e-9))
 
 
 def coloured(count: int, chance: np.random.Generator, low: float, high: float, slope: float = 0.0) -> Wave:
@@ -27,7 +27,7 @@ def coloured(count: int, chance: np.random.Generator, low: float, high: float, s
     frequency = np.maximum(np.fft.rfftfreq(count, 1 / SAMPLING_RATE), 20.0)
     inside = 1 / (1 + (low / frequency) ** 4) / (1 + (frequency / high) ** 4)
     wave = np.fft.irfft(spectrum * inside * frequency**-slope, count)
-    return np.asarray(wave / max(np.std(wave), 1e-12) / 3)
+    return np.asarray(wave / max(float(np.std(wave)), 1e-12) / 3)
 
 
 def _rain(time: Wave, chance: np.random.Generator) -> Wave:

@@ -13,10 +13,11 @@ from training.synthesis.sounds import SAMPLING_RATE, Wave
 from training.takes import Take, TimedWord, mel_energies
 from training.world import Line
 
-PHONEMES = (
+_MNEMONICS = (
     "n t I d r eI m l k oU s w @ E aI a f b i 0 i: O@ V z j p v D N u: a# T h U A@ g 3: 3 O2 O: @2 r- ; i@ A: "
     "aU S o@ U@ t# t2 e@ @5 I2 tS dZ Z OI aI@ aI3 @L e I# E2 d# n- l- ? x"
-).split()
+)
+PHONEMES = tuple(_MNEMONICS.split())
 """espeak-ng's mnemonics of English; phoneme k has id k + 1, and one that is not listed shares the last id."""
 
 OTHER_PHONEME = len(PHONEMES) + 1
