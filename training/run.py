@@ -8,12 +8,15 @@ from pathlib import Path
 
 import torch
 
+from qwen_audio.engine import Engine
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
 from qwen_audio.tokenizer import VOCABULARY_FILE, QwenAudioTokenizer, read_ranks
 from training import parallel
 from training.curriculum import drawer
 from training.errors import NoTrainingData
+from training.evaluation import AT_ONCE, evaluate
 from training.export import export
+from training.held_out import make_sets
 from training.jsonl import draw_from, read_lines
 from training.loader import Draw, Loader
 from training.mixing import Pool
@@ -47,7 +50,8 @@ def start(config: RunConfig, on_save: Callable[[Trainer], None] | None = None) -
     loader = Loader(_drawer(config, tokenizer, model), seed=seed, seconds=config.schedule.batch_seconds)
     trainee = Trainee(model)
     _freeze(trainee, config.freeze)
-    trainer = Trainer(trainee, loader, config, on_save=on_save)
+    evaluate = _evaluator(config, tokenizer) if parallel.rank() == 0 else None
+    trainer = Trainer(trainee, loader, config, evaluate, on_save)
     trainer.resume()
     return trainer
 
@@ -68,6 +72,21 @@ def _drawer(
         sys.stderr.write(f"{config.data}, line {bad.number}: {bad.reason}\n")
     sys.stderr.write(f"{len(lines.examples)} examples, {len(lines.bad)} bad lines left out\n")
     return draw_from(lines.examples)
+
+
+def _evaluator(
+    config: RunConfig, tokenizer: QwenAudioTokenizer
+) -> Callable[[Trainer], dict[str, float]] | None:
+    """Return what asks the model in training about held-out clips, through an engine of its own."""
+    if config.held_out_clips == 0:
+        return None
+    sets = make_sets(size=config.held_out_clips)
+
+    def evaluate_now(trainer: Trainer) -> dict[str, float]:
+        with Engine(trainer.trainee.model, tokenizer, places=AT_ONCE) as engine:
+            return {name: round(value, 2) for name, value in evaluate(engine, sets).items()}
+
+    return evaluate_now
 
 
 def _freeze(trainee: Trainee, part: str) -> None:

@@ -52,6 +52,7 @@ class RunConfig:
     base: str = ""
     freeze: Literal["", "encoder", "language_model"] = ""
     bad_lines: Literal["skip", "stop"] = "skip"
+    held_out_clips: int = 0  # per set, asked about whenever the run is saved; they need espeak-ng
     seed: int = 0
     device: str = "cpu"
     processes: int = 1  # that train side by side; each on its own batches

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from training import parallel
+from training.curve import draw_curve
 from training.errors import RunMismatch
 from training.loader import Batch, Loader, LoaderState
 from training.network import Trainee
@@ -22,6 +23,7 @@ from training.settings import RunConfig, Schedule
 
 STATE_FILE = "state.pt"
 LOG_FILE = "log.jsonl"
+CURVE_FILE = "curve.svg"
 LOG_EVERY = 20  # steps
 
 Evaluate = Callable[["Trainer"], dict[str, float]]
@@ -102,6 +104,8 @@ class Trainer:
                 self.save()
                 last = time.monotonic()  # evaluation is not training
         self.save()
+        if parallel.rank() == 0:
+            draw_curve(self.config.out / LOG_FILE, self.config.out / CURVE_FILE)
 
     def step(self) -> dict[str, float]:
         """Take one step and return its losses."""
