@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from fastapi_offline import FastAPIOffline
 
 from api.body_limit import BodyLimit
 from api.doorbell import Doorbell, SilentDoorbell
@@ -43,7 +44,7 @@ def create_app(
         if database is None:
             opened.close()
 
-    app = FastAPI(
+    app = FastAPIOffline(  # /docs works without the internet
         title="Earwitness",
         version=VERSION,
         description=DESCRIPTION,

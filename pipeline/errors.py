@@ -100,9 +100,10 @@ class DrmProtected(InvalidAudio):
 
 
 class DecodeTimeout(AudioError):
-    """The decoder used up its time."""
+    """The decoder used up its time: the recording is hostile, or the machine had too much to do."""
 
     code = "decode_timeout"
+    retryable = True  # attempts are counted, so a hostile one costs a few timeouts and no more
 
 
 class DecodeCrashed(AudioError):

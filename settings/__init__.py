@@ -55,6 +55,9 @@ class Settings(BaseSettings):
     places: int = Field(8, ge=1, le=1024, description="Chunks that one model process holds at a time.")
     api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
     api_port: int = Field(8000, ge=0, le=65535, description="Port that the API listens on.")
+    api_url: str = Field(
+        "", description="Where the command line finds the API. Empty: the address and port above."
+    )
     lease_seconds: float = Field(
         60.0, gt=0.2, description="Time after which a silent worker's work is taken over."
     )

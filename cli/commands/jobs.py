@@ -126,9 +126,9 @@ def upload_all(client: ApiClient, sources: list[Path | str]) -> list[str]:
 
 
 def _client(api: str | None) -> ApiClient:
-    if api is not None:
-        return ApiClient(api)
     settings = load_settings()
+    if api or settings.api_url:
+        return ApiClient(api or settings.api_url)
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.api_host, settings.api_host)  # noqa: S104 - read
     return ApiClient(f"http://{host}:{settings.api_port}")
 

@@ -90,7 +90,10 @@ def test_every_leaf_has_a_code_of_its_own():
 
     codes = [leaf.code for leaf in leaves(AudioError)]
     assert len(codes) == len(set(codes)) == 16
-    assert [leaf.code for leaf in leaves(AudioError) if leaf.retryable] == ["decode_crashed"]
+    assert [leaf.code for leaf in leaves(AudioError) if leaf.retryable] == [
+        "decode_timeout",
+        "decode_crashed",
+    ]
 
 
 # What follows puts another script in the child's place, as a decoder would be that was taken over.
@@ -130,7 +133,7 @@ def test_a_child_that_hangs_is_stopped(hostile):
     began = time.monotonic()
     with pytest.raises(DecodeTimeout) as raised:
         hostile("time.sleep(60)", stall_seconds=0.3)
-    assert (raised.value.code, raised.value.retryable) == ("decode_timeout", False)
+    assert (raised.value.code, raised.value.retryable) == ("decode_timeout", True)
     assert time.monotonic() - began < 5
 
 
