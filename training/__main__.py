@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -33,6 +36,10 @@ def _parser() -> argparse.ArgumentParser:
     evaluate = commands.add_parser("evaluate", help="measure a checkpoint on held-out clips")
     evaluate.add_argument("folder", type=Path)
     evaluate.add_argument("--size", type=int, default=120, help="clips in a set (default 120)")
+    card = commands.add_parser("card", help="measure a run's exported checkpoint and write its model card")
+    card.add_argument("folder", type=Path)
+    card.add_argument("--config", type=Path, required=True)
+    card.add_argument("--hardware", default=platform.processor() or platform.machine())
     return parser
 
 
@@ -66,7 +73,44 @@ def _evaluate(arguments: argparse.Namespace) -> None:
     sys.stdout.write(json.dumps(measure(arguments.folder, arguments.size)) + "\n")
 
 
-_COMMANDS = {"synthesise": _synthesise, "run": _run, "export": _export, "evaluate": _evaluate}
+def _card(arguments: argparse.Namespace) -> None:
+    from bench.mini import measure, table
+    from training.card import CARD_FILE, Making, card
+    from training.run import progress_of
+    from training.settings import read_config
+
+    config = read_config(arguments.config)
+    progress = progress_of(config)
+    making = Making(
+        command=f"python -m training run --config {arguments.config}",
+        seed=config.seed,
+        steps=progress.step,
+        hours_heard=progress.heard_seconds / 3600,
+        hours_trained=progress.trained_seconds / 3600,
+        hardware=arguments.hardware,
+        commit=_commit(),
+    )
+    figures = measure(arguments.folder)
+    text = card(arguments.folder, table(figures), figures, making)
+    (arguments.folder / CARD_FILE).write_text(text, encoding="utf-8")
+    sys.stdout.write(text)
+
+
+def _commit() -> str:
+    git = shutil.which("git")
+    if git is None:
+        return "unknown"
+    found = subprocess.run([git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)  # noqa: S603
+    return found.stdout.strip() or "unknown"
+
+
+_COMMANDS = {
+    "synthesise": _synthesise,
+    "run": _run,
+    "export": _export,
+    "evaluate": _evaluate,
+    "card": _card,
+}
 
 if __name__ == "__main__":
     main()

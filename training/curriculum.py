@@ -11,11 +11,11 @@ from training.mixing import Pool, Stage, mix
 
 STAGES = (
     (0.00, Stage(most_words=2, most_seconds=1.5, several=0.0, disturbed=0.2)),
-    (0.08, Stage(most_words=4, most_seconds=2.5, several=0.0, disturbed=0.5)),
-    (0.20, Stage(most_words=9, most_seconds=4.0, several=0.0, disturbed=0.8)),
-    (0.40, Stage(most_words=9, most_seconds=6.0, several=0.2, disturbed=1.0)),
-    (0.60, Stage(most_words=9, most_seconds=12.0, several=0.25, disturbed=1.0)),
-    (0.75, Stage(most_words=9, most_seconds=28.0, several=0.25, disturbed=1.0)),
+    (0.08, Stage(most_words=4, most_seconds=2.5, several=0.0, disturbed=0.4)),
+    (0.30, Stage(most_words=9, most_seconds=4.0, several=0.0, disturbed=0.6)),
+    (0.50, Stage(most_words=9, most_seconds=6.0, several=0.12, disturbed=0.9)),
+    (0.70, Stage(most_words=9, most_seconds=14.0, several=0.2, disturbed=1.0)),
+    (0.85, Stage(most_words=9, most_seconds=28.0, several=0.2, disturbed=1.0)),
 )
 """From which share of the run on a stage counts."""
 

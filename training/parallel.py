@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Iterable
+from multiprocessing import parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 import torch
@@ -69,7 +72,16 @@ def spawn(task: Callable[[Any], None], argument: Any, processes: int) -> None:
         spawn_processes(_join, (task, argument, meeting, processes), nprocs=processes)  # type: ignore[no-untyped-call]  # torch's
 
 
+def _end_with_the_parent() -> None:
+    # A run whose first process was ended must not go on in the others and write over its folder.
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
 def _join(number: int, task: Callable[[Any], None], argument: Any, meeting: str, processes: int) -> None:
+    Thread(target=_end_with_the_parent, daemon=True).start()
     distributed.init_process_group("gloo", init_method=meeting, rank=number, world_size=processes)
     try:
         task(argument)

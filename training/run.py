@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -23,7 +24,7 @@ from training.mixing import Pool
 from training.network import Trainee, new_model
 from training.settings import RunConfig
 from training.takes import read_shard
-from training.trainer import STATE_FILE, Trainer, seed_everything
+from training.trainer import STATE_FILE, Progress, Trainer, seed_everything
 from training.vocabulary import mini_ranks, mini_tokenizer
 
 
@@ -113,13 +114,24 @@ def train(config: RunConfig) -> None:
     start(config).run()
 
 
-def export_run(config: RunConfig, folder: Path) -> None:
-    """Write the model that a run last saved as a checkpoint; raises ``NoTrainingData`` where none was."""
+def progress_of(config: RunConfig) -> Progress:
+    """Return how far a run was when it was last saved; raises ``NoTrainingData`` where none was."""
+    return Progress(**_saved(config)["progress"])
+
+
+def _saved(config: RunConfig) -> dict[str, Any]:
     path = config.out / STATE_FILE
     if not path.is_file():
         raise NoTrainingData(f"{config.out} holds no run: train first")
+    state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return state
+
+
+def export_run(config: RunConfig, folder: Path) -> None:
+    """Write the model that a run last saved as a checkpoint; raises ``NoTrainingData`` where none was."""
+    saved = _saved(config)
     _, model = load_or_build(config)
     trainee = Trainee(model)
-    trainee.load_state_dict(torch.load(path, map_location="cpu", weights_only=True)["trainee"])
+    trainee.load_state_dict(saved["trainee"])
     ranks = read_ranks(Path(config.base) / VOCABULARY_FILE) if config.base else mini_ranks()
     export(model, ranks, folder)
