@@ -28,6 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     synthesise = commands.add_parser("synthesise", help="make the takes that training mixes its clips from")
     synthesise.add_argument("folder", type=Path)
     synthesise.add_argument("--processes", type=int, default=1)
+    synthesise.add_argument("--flite", type=int, default=0, help="shards of flite's voices too (default 0)")
     run = commands.add_parser("run", help="train, or go on with a run that was interrupted")
     run.add_argument("--config", type=Path, required=True)
     export = commands.add_parser("export", help="write a run's model as a checkpoint in the official layout")
@@ -46,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
 def _synthesise(arguments: argparse.Namespace) -> None:
     from training.synthesis.make import Plan, make
 
-    made = make(arguments.folder, Plan(), arguments.processes)
+    made = make(arguments.folder, Plan(flite=arguments.flite), arguments.processes)
     sys.stdout.write(f"{made} new takes in {arguments.folder}\n")
 
 

@@ -16,6 +16,12 @@ class EspeakMissing(TrainingError):
     code = "espeak_missing"
 
 
+class FliteMissing(TrainingError):
+    """A library of the speech synthesiser flite is not installed."""
+
+    code = "flite_missing"
+
+
 class VoiceMissing(TrainingError, ValueError):
     """The speech synthesiser has no voice of that name."""
 

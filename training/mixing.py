@@ -61,7 +61,7 @@ class _Canvas:
         self.energies[start : start + len(kept)] += 10.0 ** (kept + gain)
 
 
-SHARES = {"speech": 0.70, "foreign": 0.08, "sound": 0.09, "nothing": 0.04, "vocal": 0.03, "note": 0.06}
+SHARES = {"speech": 0.60, "foreign": 0.12, "sound": 0.13, "nothing": 0.03, "vocal": 0.04, "note": 0.08}
 """How often each kind of clip comes."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -19,19 +19,23 @@ GROUND_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Plan:
-    """How many shards of takes to make: of ``words`` (random strings), sentences, foreign sentences and sounds."""
+    """How many shards of takes to make: of ``words`` (random strings), sentences, foreign sentences and sounds.
+
+    ``flite`` shards hold words and sentences in flite's voices; the bundled checkpoint has heard none of them.
+    """
 
     words: int = 36
     sentence: int = 24
     foreign: int = 6
     sounds: int = 8
+    flite: int = 0
     seed: int = 0
 
 
 def make(folder: Path, plan: Plan, processes: int = 1) -> int:
     """Write the shards that are not there yet and return how many takes these hold; a second call goes on."""
     folder.mkdir(parents=True, exist_ok=True)
-    counts = {"words": plan.words, "sentence": plan.sentence, "foreign": plan.foreign, "sounds": plan.sounds}
+    counts = {name: count for name, count in asdict(plan).items() if name != "seed"}
     # Kinds take turns, so that training can begin on the first shards.
     jobs = [(number / count, kind, number) for kind, count in counts.items() for number in range(count)]
     wanted = [(folder, kind, number, plan.seed) for _, kind, number in sorted(jobs)]
@@ -57,7 +61,11 @@ def _make_shard(job: tuple[Path, str, int, int]) -> int:
 def _spoken(kind: str, chance: np.random.Generator) -> Iterator[Take]:
     made = 0
     while made < TAKES_IN_SHARD:
-        said = speech.speak(speech.draw_line(chance, kind))
+        if kind == "flite":
+            line = speech.draw_flite_line(chance, "words" if chance.random() < 0.6 else "sentence")
+        else:
+            line = speech.draw_line(chance, kind)
+        said = speech.speak(line)
         if said is not None:
             made += 1
             yield speech.speech_take(said, chance)

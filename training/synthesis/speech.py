@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import world
-from training.synthesis import espeak
+from training.synthesis import espeak, flite
 from training.synthesis.sounds import SAMPLING_RATE, Wave
 from training.takes import Take, TimedWord, mel_energies
 from training.world import Line
@@ -25,6 +25,9 @@ PHONEME_COUNT = OTHER_PHONEME + 1  # with 0, nothing said
 
 FRAME_SECONDS = 0.01
 ROOM_SHARE = 0.25
+FLITE_PREFIX = "flite:"
+FLITE_WORDS_PER_MINUTE = 160  # about, at stretch 1
+EDGE_SAMPLES = 320  # 20 ms
 
 
 @dataclass(frozen=True)
@@ -59,24 +62,52 @@ def draw_line(
     return Line(text, language, f"{accent}+{variant}", variants[variant], emotion, prosody, kind)
 
 
+def draw_flite_line(chance: np.random.Generator, kind: str) -> Line:
+    """Draw a line for flite's voices, which know no emotions; ``kind`` is sentence or words."""
+    voice = str(chance.choice(list(flite.VOICES)))
+    text = world.draw_words(chance) if kind == "words" else world.draw_sentence(chance, held_out=False)
+    speed = round(FLITE_WORDS_PER_MINUTE * chance.uniform(0.85, 1.25))
+    prosody = espeak.Prosody(speed)
+    return Line(text, "en", FLITE_PREFIX + voice, flite.VOICES[voice], "neutral", prosody, kind)
+
+
 def speak(line: Line) -> Speech | None:
     """Speak a line, or return None where the synthesiser ran words together and their times are unknown."""
-    said = espeak.espeak().speak(line.text, line.voice, line.prosody)
+    said, rate = _say(line)
     if line.language == "en" and [word.text for word in said.words] != line.text.split():
         return None
     if not said.phonemes:
         return None
-    samples = resample(said.samples / 32_768.0)
+    samples = said.samples / 32_768.0
+    if rate != SAMPLING_RATE:
+        samples = resample(samples)
     if line.emotion == "angry":
         samples = np.tanh(samples / max(np.max(np.abs(samples)), 1e-6) * 4)  # a raised voice is rough
     samples = samples * (0.1 / max(float(np.sqrt(np.mean(samples**2))), 1e-6))
-    rate = espeak.SAMPLING_RATE
     return Speech(
         line,
         samples.astype(np.float32),
         tuple((word.text, word.start / rate, word.end / rate) for word in said.words),
         tuple((phoneme_id(sound.text), sound.start / rate, sound.end / rate) for sound in said.phonemes),
     )
+
+
+def _say(line: Line) -> tuple[espeak.Utterance, int]:
+    """Speak with the synthesiser that has the voice; flite's silence around the speech is cut off."""
+    if not line.voice.startswith(FLITE_PREFIX):
+        return espeak.espeak().speak(line.text, line.voice, line.prosody), espeak.SAMPLING_RATE
+    stretch = FLITE_WORDS_PER_MINUTE / line.prosody.words_per_minute
+    said = flite.speak(line.text, line.voice.removeprefix(FLITE_PREFIX), stretch)
+    begin = max(0, said.phonemes[0].start - EDGE_SAMPLES)
+    end = said.phonemes[-1].end + EDGE_SAMPLES
+    return espeak.Utterance(
+        said.samples[begin:end],
+        tuple(espeak.Sound(word.text, word.start - begin, word.end - begin) for word in said.words),
+        tuple(
+            espeak.Sound(flite.MNEMONICS.get(one.text, "?"), one.start - begin, one.end - begin)
+            for one in said.phonemes
+        ),
+    ), flite.SAMPLING_RATE
 
 
 def phoneme_id(mnemonic: str) -> int:
