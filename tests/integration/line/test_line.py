@@ -204,6 +204,9 @@ def test_bad_input_gets_its_code_and_the_others_go_on(stack: Stack, tmp_path: Pa
         wanted.append(bad.code)
     uris += [f"s3://{BUCKET}/not/there.wav", "s3://no-such-bucket/a.wav", "file:///etc/hostname"]
     wanted += ["input_not_found", "input_not_found", "input_access_denied"]
+    whole = make.encode(tmp_path / "whole.wav", make.tone(3.0, 16_000), 16_000, "pcm_s16le").read_bytes()
+    uris.append(stack.put("bad/cut.wav", whole[: len(whole) // 2]))
+    wanted.append("truncated")
     uris.append(stack.put("bad/none.wav", (SAMPLES / "voicemail.wav").read_bytes()))
     job_id = stack.submit(uris, ["caption"])
     job = stack.wait(job_id, 180)
@@ -212,6 +215,8 @@ def test_bad_input_gets_its_code_and_the_others_go_on(stack: Stack, tmp_path: Pa
     codes = {item["uri"]: item["error"] and item["error"]["code"] for item in found}
     assert codes == dict(zip(uris, [*wanted, None], strict=True))
     assert all(item["error"]["message"] for item in found[:-1])
+    assert [item["state"] for item in found[-2:]] == ["partial", "succeeded"]
+    assert "declared 3" in found[-2]["error"]["message"]
     assert [process.process.poll() for process in stack.workers if "cpu" in process.log.name] == [None]
 
 
