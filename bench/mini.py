@@ -35,6 +35,23 @@ GOALS: dict[str, tuple[str, str, float]] = {
 }
 
 
+JSON_NAMES = (
+    "wer",
+    "wer_random",
+    "wer_new_voice",
+    "no_speech_acc",
+    "word_time_median_ms",
+    "language_acc",
+    "caption_acc",
+    "scene_acc",
+    "emotion_acc",
+    "instrument_acc",
+    "pitch_acc",
+    "rtfx_2cores",
+    "size_mb",
+)
+
+
 def measure(folder: Path, size: int = 120) -> dict[str, float]:
     """Return every figure of a checkpoint."""
     torch.set_num_threads(2)
@@ -67,7 +84,7 @@ def main() -> None:
     arguments = parser.parse_args()
     figures = measure(arguments.model, arguments.size)
     print(table(figures))
-    print(json.dumps(figures))
+    print(json.dumps({name: figures[name] for name in JSON_NAMES}))
 
 
 if __name__ == "__main__":

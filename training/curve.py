@@ -14,7 +14,9 @@ RATES = {"wer": "#1b6ca8", "wer_random": "#7a9e2f", "wer_new_voice": "#c8553d"}
 
 
 def draw_curve(log: Path, picture: Path) -> None:
-    """Write the picture of a log; nothing where the log holds fewer than two entries."""
+    """Write the picture of a log; nothing where there is no log or it holds fewer than two entries."""
+    if not log.is_file():
+        return
     entries = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
     losses = [entry for entry in entries if "answers" in entry]
     rates = [{"step": entry["step"], **entry["evaluation"]} for entry in entries if "evaluation" in entry]

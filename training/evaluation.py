@@ -53,6 +53,7 @@ def evaluate(engine: Engine, sets: Sets) -> dict[str, float]:
     spoken = [*sets["sentences"][: len(sets["foreign"]) // 4], *sets["foreign"]]
     scenes = [*sets["sounds"], *sets["sentences"]]
     emotional = [*sets["sentences"], *sets["random"]]
+    general = [*scenes, *sets["notes"]]
     notes = _ask(engine, sets["notes"], prompts.note_prompt(), NOTE_TOKENS)
     return {
         "wer": timed["sentences"].rate,
@@ -66,6 +67,8 @@ def evaluate(engine: Engine, sets: Sets) -> dict[str, float]:
         "caption_acc": _labels(engine, scenes, examples.caption_branch, CAPTION_TOKENS),
         "scene_acc": _labels(engine, scenes, _scene_branch, LABEL_TOKENS),
         "emotion_acc": _balanced(engine, emotional, examples.emotion_branch),
+        "question_acc": _questions(engine, general),
+        "vocal_acc": _labels(engine, sets["vocals"], _vocal_branch, LABEL_TOKENS),
         "instrument_acc": _share(
             [_find(_INSTRUMENT, answer) == (clip.note or {})["instrument"] for answer, clip in notes]
         ),
@@ -150,6 +153,23 @@ def _languages(engine: Engine, clips: Sequence[Clip]) -> float:
 
 def _scene_branch(clip: Clip) -> examples.Branch:
     return examples.Branch("scene", prompts.scene_prompt(), captions.scene(clip))
+
+
+def _vocal_branch(clip: Clip) -> examples.Branch:
+    return examples.Branch("vocal", prompts.vocal_prompt(), clip.vocal or "")
+
+
+def _questions(engine: Engine, clips: Sequence[Clip]) -> float:
+    """Ask every question of some clips of each kind; return the mean of the shares right of true yes and true no."""
+    right: dict[str, list[bool]] = {"yes": [], "no": []}
+    for question in captions.every_question():
+        asked = _ask(
+            engine, clips[:: len(captions.every_question())], prompts.question_prompt(question), LABEL_TOKENS
+        )
+        for answer, clip in asked:
+            truth = captions.answer(question, clip)
+            right[truth].append(readable(answer.text) == truth)
+    return sum(map(_share, right.values())) / 2
 
 
 def _labels(

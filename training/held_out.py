@@ -30,11 +30,12 @@ def make_sets(seed: int = 12_345, size: int = 120) -> Sets:
         "foreign": lambda chance, _: _speech(chance, "foreign"),
         "sounds": _sounds,
         "notes": lambda chance, _: _note(chance),
+        "vocals": lambda chance, _: _vocal(chance),
     }
     sets: Sets = {}
     for number, (name, maker) in enumerate(makers.items()):
         chance = np.random.default_rng([seed, number])
-        count = size // 4 if name == "several" else size
+        count = size // 4 if name in ("several", "vocals") else size
         sets[name] = [maker(chance, place) for place in range(count)]
     return sets
 
@@ -137,6 +138,13 @@ def _note(chance: np.random.Generator) -> Clip:
     truth = {"instrument": note.instrument, "pitch": note.pitch, "velocity": note.velocity}
     clip = Clip(note={**truth, "qualities": list(note.qualities)})
     return _with_samples(clip, mixed + _noise(len(mixed), 10 ** chance.uniform(-4, -3), chance))
+
+
+def _vocal(chance: np.random.Generator) -> Clip:
+    label = str(chance.choice(list(sounds.VOCALS)))
+    wave = _level(sounds.make_sound(label, chance.uniform(1.0, 1.8), chance), SPEECH_LEVEL)
+    mixed = np.pad(wave, round(chance.uniform(0.05, 0.3) * sounds.SAMPLING_RATE))
+    return _with_samples(Clip(vocal=label), mixed + _noise(len(mixed), 10 ** chance.uniform(-4, -3), chance))
 
 
 def _sound(label: str, count: int, chance: np.random.Generator) -> sounds.Wave:
