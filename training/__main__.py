@@ -41,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     card.add_argument("folder", type=Path)
     card.add_argument("--config", type=Path, required=True)
     card.add_argument("--hardware", default=platform.processor() or platform.machine())
+    card.add_argument("--note", default="", help="what else to know about the making")
     return parser
 
 
@@ -90,6 +91,7 @@ def _card(arguments: argparse.Namespace) -> None:
         hours_trained=progress.trained_seconds / 3600,
         hardware=arguments.hardware,
         commit=_commit(),
+        note=arguments.note,
     )
     figures = measure(arguments.folder)
     text = card(arguments.folder, table(figures), figures, making)

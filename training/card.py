@@ -26,12 +26,14 @@ class Making:
     hours_trained: float
     hardware: str
     commit: str
+    note: str = ""
 
 
 def card(folder: Path, table: str, figures: Mapping[str, float], making: Making) -> str:
     """Return the card of the checkpoint in a folder, in Markdown; its last lines are the figures as JSON."""
     digest = sha256((folder / WEIGHTS_FILE).read_bytes()).hexdigest()
     spoken = ", ".join(world.words())
+    note = f"\n- {making.note}" if making.note else ""
     return f"""# Earwitness mini
 
 A small model of Qwen-Audio's architecture, tags and file layout, trained from random weights on audio that this
@@ -69,7 +71,7 @@ Measured by `python -m bench.mini` on clips that training never heard.
 - seed {making.seed}, {making.steps} steps, {making.hours_heard:.1f} h of audio heard (the same takes mixed anew),
   {making.hours_trained:.2f} h of wall time on {making.hardware}
 - code: commit {making.commit}
-- {WEIGHTS_FILE}: sha256 {digest}
+- {WEIGHTS_FILE}: sha256 {digest}{note}
 
 ## Limits
 

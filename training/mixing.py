@@ -34,14 +34,23 @@ class Stage:
 
 @dataclass
 class Pool:
-    """The takes by kind; it may grow while training reads from it."""
+    """The takes by kind, and the lines by voice and emotion, which are sorted when first asked for."""
 
     kinds: dict[str, list[Take]] = field(default_factory=lambda: defaultdict(list))
+    likes: dict[tuple[str, str], list[Take]] = field(default_factory=lambda: defaultdict(list))
 
     def add(self, takes: Iterable[Take]) -> None:
         """Put more takes in."""
         for take in takes:
             self.kinds[take.kind].append(take)
+
+    def draw_like(self, take: Take, chance: np.random.Generator) -> Take:
+        """Draw another line of the same voice in the same emotion."""
+        if not self.likes:
+            for one in (*self.kinds["words"], *self.kinds["sentence"]):
+                self.likes[one.traits["voice"], one.traits["emotion"]].append(one)
+        alike = self.likes[take.traits["voice"], take.traits["emotion"]]
+        return alike[int(chance.integers(len(alike)))]
 
     def draw(self, kind: str, chance: np.random.Generator) -> Take:
         """Draw a take of a kind."""
@@ -114,13 +123,9 @@ def _draw_utterances(pool: Pool, stage: Stage, chance: np.random.Generator) -> l
     several = chance.random() < stage.several
     budget = 100 * chance.uniform(min(3.0, stage.most_seconds), stage.most_seconds) if several else 0.0
     takes = [_draw_line(pool, stage, chance)]
-    same = chance.random() < 0.5  # half of the longer clips keep the speaker
+    same = chance.random() < 0.6  # most of the longer clips keep the speaker and the mood
     while (spent := sum(len(take.mel) + 60 for take in takes)) < budget:
-        take = _draw_line(pool, stage, chance)
-        for _ in range(20 if same else 0):
-            if take.traits["voice"] == takes[0].traits["voice"]:
-                break
-            take = _draw_line(pool, stage, chance)
+        take = pool.draw_like(takes[0], chance) if same else _draw_line(pool, stage, chance)
         if spent + len(take.mel) > MAX_FRAMES - 100:
             break
         takes.append(take)
@@ -190,7 +195,7 @@ def _pause(chance: np.random.Generator) -> int:
 
 
 def _long_pause(chance: np.random.Generator) -> int:
-    return int(chance.integers(15, 120))
+    return int(15 + 105 * chance.random() ** 2)
 
 
 def _finish(
