@@ -403,6 +403,48 @@ def test_the_last_two_passes_of_a_recording_that_end_at_once_start_one_finish(
     assert len(finishes) == 1
 
 
+def test_a_job_that_waits_for_two_passes_is_not_forgotten_when_they_end_at_once(
+    postgres_database: Database,
+) -> None:
+    database = postgres_database
+    submit(database, request("transcribe"))
+    plan(database, must(claim(database, PLAN)), facts(1))
+    first = must(claim(database, UNDERSTAND))
+    second_job = submit(database, request("transcribe"), request("caption"))
+    plan(database, must(claim(database, PLAN)), None)
+    second = must(claim(database, UNDERSTAND))
+    with database.write() as session:
+        complete_understand(
+            session, first, results(first)
+        )  # not committed: it cannot see the second, nor be seen
+        other = threading.Thread(target=understand, args=(database, second))
+        other.start()
+        other.join(0.5)
+    other.join()
+    with database.read() as session:
+        jobs = session.scalars(select(Pass.job_id).where(Pass.kind == FINISH)).all()
+    assert second_job in jobs
+
+
+def test_two_jobs_that_finish_the_same_request_at_once_store_it_once(database: Database) -> None:
+    jobs = [submit(database), submit(database)]
+    plan(database, must(claim(database, PLAN)), facts(1))
+    plan(database, must(claim(database, PLAN)), None)
+    understand(database, must(claim(database, UNDERSTAND)))
+    both = [must(claim(database, FINISH)), must(claim(database, FINISH))]
+    with database.read() as session:
+        found = [
+            [NewFindings(heard.id, [segment_row()], []) for heard in load_finish(session, one).requests]
+            for one in both
+        ]
+    assert all(found)
+    for one, findings in zip(both, found, strict=True):
+        with database.write() as session:
+            complete_finish(session, one, findings)
+    assert count(database, Segment) == 1
+    assert [job_state(database, job) for job in jobs] == [JobState.SUCCEEDED] * 2
+
+
 def test_the_words_view_counts_words_in_recording_time(database: Database) -> None:
     submit(database)
     plan(database, must(claim(database, PLAN)), facts(1))
