@@ -9,7 +9,7 @@ from celery import Celery
 from kombu import Queue
 
 from db.states import PassKind
-from workers.doorbell import queue_name
+from workers.queues import queue_name
 
 RING = "earwitness.ring"
 OnRing = Callable[[PassKind], None]

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import queue
-import re
 import threading
 import time
 from typing import Protocol
@@ -82,11 +80,3 @@ class CeleryDoorbell:
 def open_doorbell(settings: Settings) -> Doorbell:
     """Return the doorbell for these settings: Celery's when a broker is set, else a silent one."""
     return CeleryDoorbell(settings.broker_url) if settings.broker_url else SilentDoorbell()
-
-
-def queue_name(kind: PassKind, model: str = "") -> str:
-    """Return the Celery queue of a kind of work; each model has its own, since a worker serves one."""
-    if not model:
-        return f"earwitness.{kind}"
-    digest = hashlib.sha256(model.encode()).hexdigest()[:8]
-    return f"earwitness.{kind}.{re.sub(r'[^A-Za-z0-9]+', '-', model).strip('-')[-40:]}.{digest}"

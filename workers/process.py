@@ -14,7 +14,7 @@ from db.upgrade import SchemaOutdated
 from settings import InvalidSettings, Settings, load_settings
 from workers.celery_app import make_app, serve
 from workers.context import WorkerContext, configure_logging, open_context
-from workers.doorbell import queue_name
+from workers.queues import queue_name
 from workers.reconcile import Reconciler
 from workers.runner import Lane, Runner
 

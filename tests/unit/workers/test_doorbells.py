@@ -7,7 +7,8 @@ import time
 from db.states import PassKind
 from settings import Settings
 from workers.celery_app import RING, make_app
-from workers.doorbell import MOST_RINGS, CeleryDoorbell, SilentDoorbell, open_doorbell, queue_name
+from workers.doorbell import MOST_RINGS, CeleryDoorbell, SilentDoorbell, open_doorbell
+from workers.queues import queue_name
 
 
 def test_a_message_wakes_only_for_kinds_that_exist() -> None:
