@@ -1,4 +1,7 @@
-"""Carry a few small recordings, made by the project, with the truth of what is in them."""
+"""Carry a few small recordings, made by the project, with the truth of what is in them.
+
+``python -m training.samples`` makes them: everything in them is of the mini model's world, and new to it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Utterance:
-    """A line that is spoken; ``channel`` is None where all channels carry it."""
+    """A line that is spoken, written for people; ``channel`` is None where all channels carry it."""
 
     speaker: str
     channel: int | None
@@ -32,11 +35,22 @@ class Sound:
 
 
 @dataclass(frozen=True)
+class Word:
+    """A word as the model writes it, lower case and without marks, and when it sounds."""
+
+    word: str
+    channel: int | None
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True)
 class Sample:
     """A bundled recording.
 
     ``split`` says that each channel has its own speaker; ``language`` is None where nobody speaks. ``truth`` has,
-    by task, what a perfect listener would answer; None where there is nothing to answer.
+    by task, what a perfect listener would answer in the model's own words; None where there is nothing to answer.
+    ``words`` are in the order in which their lines begin.
     """
 
     name: str
@@ -50,6 +64,7 @@ class Sample:
     utterances: tuple[Utterance, ...]
     sounds: tuple[Sound, ...]
     truth: dict[str, str | None]
+    words: tuple[Word, ...]
 
 
 def list_samples() -> tuple[Sample, ...]:
@@ -66,5 +81,6 @@ def _sample(entry: dict[str, Any]) -> Sample:
             "path": FOLDER / "audio" / file,
             "utterances": tuple(Utterance(**one) for one in entry["utterances"]),
             "sounds": tuple(Sound(**one) for one in entry["sounds"]),
+            "words": tuple(Word(**one) for one in entry["words"]),
         }
     )
