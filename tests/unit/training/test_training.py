@@ -66,6 +66,7 @@ def test_a_run_of_another_shape_is_refused_before_the_first_step(config: RunConf
         make_trainer(other, pool).resume()
 
 
+@pytest.mark.timeout(600)  # about a minute on an idle core, more beside other work
 def test_eight_clips_are_learned_by_heart(config: RunConfig, pool: Pool, tmp_path: Path) -> None:
     tokenizer = mini_tokenizer()
     chance = np.random.default_rng(1)
