@@ -18,14 +18,16 @@ class Clip:
     """One clip of training or evaluation.
 
     ``mel`` is the model's input, float32 (frames, 80), None where ``samples`` (n,) at 16 kHz are kept instead.
-    ``phonemes`` has an id per 10 ms frame, empty where it is not known. ``language`` is None where nobody speaks,
-    ``emotion`` where the voices differ.
+    ``sounds`` are the places of what else is heard, by name: surroundings, events, voice noises, instruments, speech
+    in another language (by its code). ``phonemes`` has an id per 10 ms frame, empty where it is not known.
+    ``language`` is None where nobody speaks, ``emotion`` where the voices differ.
     """
 
     mel: NDArray[np.float32] | None = field(default=None, repr=False)
     samples: NDArray[np.float32] | None = field(default=None, repr=False)
     frames: int = 0
     words: tuple[TimedWord, ...] = ()
+    sounds: tuple[TimedWord, ...] = ()
     phonemes: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8), repr=False)
     language: str | None = None
     speakers: tuple[str, ...] = ()

@@ -22,6 +22,7 @@ from qwen_audio.tags import Prompt, Tag, language_tag
 from qwen_audio.tokenizer import QwenAudioTokenizer
 from training import captions, world
 from training.clips import FRAME_SECONDS, Clip
+from training.synthesis import music, sounds
 
 IGNORED = -100  # a place that no loss looks at, torch's own convention
 SPAN_ENDS = 2  # the rows of <audio> and </audio>
@@ -56,7 +57,7 @@ class Example:
     """What a batch is made of.
 
     ``mel`` (frames, 80); ``ids``, ``segments`` and ``targets`` (branch tokens,), where a segment is the number of the
-    branch from 1, and ``offsets`` the places behind the audio; ``phonemes`` per 20 ms and ``spoken`` per 40 ms hold
+    branch from 1, and ``offsets`` the places behind the audio; ``phonemes`` per 20 ms and ``heard`` per 40 ms hold
     labels or ``IGNORED``.
     """
 
@@ -66,7 +67,7 @@ class Example:
     segments: NDArray[np.int64]
     offsets: NDArray[np.int64]
     phonemes: NDArray[np.int64]
-    spoken: NDArray[np.int64]
+    heard: NDArray[np.int64]
 
     @property
     def span(self) -> int:
@@ -176,7 +177,7 @@ def encode(clip: Clip, branches: list[Branch], tokenizer: QwenAudioTokenizer) ->
         )
         for branch in branches
     ]
-    return pack(clip.mel, pairs, tokenizer, _phoneme_labels(clip), _word_labels(clip))
+    return pack(clip.mel, pairs, tokenizer, _phoneme_labels(clip), _heard_labels(clip))
 
 
 def pack(
@@ -184,7 +185,7 @@ def pack(
     pairs: list[Pair],
     tokenizer: QwenAudioTokenizer,
     phonemes: NDArray[np.int64],
-    spoken: NDArray[np.int64],
+    heard: NDArray[np.int64],
 ) -> Example:
     """Lay branches behind each other; each answer is followed by the end of text, which is learned too."""
     ids: list[int] = []
@@ -202,7 +203,7 @@ def pack(
         segments += [number] * places
         offsets += range(places)
     return Example(
-        mel, np.array(ids), np.array(goals), np.array(segments), np.array(offsets), phonemes, spoken
+        mel, np.array(ids), np.array(goals), np.array(segments), np.array(offsets), phonemes, heard
     )
 
 
@@ -225,17 +226,18 @@ def _phoneme_labels(clip: Clip) -> NDArray[np.int64]:
     return labels
 
 
-def _word_labels(clip: Clip) -> NDArray[np.int64]:
+def _heard_labels(clip: Clip) -> NDArray[np.int64]:
+    """Name what sounds in each 40 ms: a word before a single sound, that before the surroundings, else 0."""
     labels = np.zeros(clip.frames // 4, np.int64)
-    if clip.language not in (None, "en"):
-        labels[:] = IGNORED
-    for word in clip.words:
-        if word.text in _WORD_IDS:
-            labels[round(word.start / 4) : max(round(word.end / 4), round(word.start / 4) + 1)] = _WORD_IDS[
-                word.text
-            ]
+    for ids, places in ((_SOUND_IDS, clip.sounds), (_WORD_IDS, clip.words)):
+        for one in places:
+            if one.text in ids:
+                begin = round(one.start / 4)
+                labels[begin : max(round(one.end / 4), begin + 1)] = ids[one.text]
     return labels
 
 
+_SOUNDS = (*sounds.GROUNDS, *sounds.EVENTS, *sounds.VOCALS, *music.INSTRUMENTS, *world.FOREIGN)
 _WORD_IDS = {word: number for number, word in enumerate(world.words(), start=1)}
-WORD_COUNT = len(_WORD_IDS) + 1
+_SOUND_IDS = {name: number for number, name in enumerate(_SOUNDS, start=len(_WORD_IDS) + 1)}
+HEARD_COUNT = 1 + len(_WORD_IDS) + len(_SOUND_IDS)  # with 0, nothing

@@ -23,7 +23,7 @@ class Batch:
 
     ``features`` (clips, 80, frames) and ``lengths`` (clips,) in mel frames; ``ids``, ``targets``, ``segments`` and
     ``positions`` (clips, places) over the audio's places and the branches behind them: segment 0 is the audio, -1
-    padding; ``phonemes`` (clips, 20 ms frames) and ``spoken`` (clips, 40 ms tokens).
+    padding; ``phonemes`` (clips, 20 ms frames) and ``heard`` (clips, 40 ms tokens).
     """
 
     features: torch.Tensor
@@ -33,7 +33,7 @@ class Batch:
     segments: torch.Tensor
     positions: torch.Tensor
     phonemes: torch.Tensor
-    spoken: torch.Tensor
+    heard: torch.Tensor
 
     def to(self, device: torch.device) -> Self:
         """Move all tensors."""
@@ -107,7 +107,7 @@ def collate(examples: Sequence[Example]) -> Batch:
     features = np.zeros((rows, 80, frames), np.float32)
     ids, positions = np.zeros((rows, places), np.int64), np.zeros((rows, places), np.int64)
     targets, segments = np.full((rows, places), IGNORED), np.full((rows, places), -1)
-    phonemes, spoken = np.full((rows, frames // 2), IGNORED), np.full((rows, frames // 4), IGNORED)
+    phonemes, heard = np.full((rows, frames // 2), IGNORED), np.full((rows, frames // 4), IGNORED)
     for row, example in enumerate(examples):
         span, last = example.span, example.span + len(example.ids)
         features[row, :, : len(example.mel)] = example.mel.T
@@ -115,9 +115,9 @@ def collate(examples: Sequence[Example]) -> Batch:
         segments[row, :span], segments[row, span:last] = 0, example.segments
         positions[row, :span], positions[row, span:last] = np.arange(span), span + example.offsets
         phonemes[row, : len(example.phonemes)] = example.phonemes
-        spoken[row, : len(example.spoken)] = example.spoken
+        heard[row, : len(example.heard)] = example.heard
     lengths = np.array([len(example.mel) for example in examples])
-    arrays = (features, lengths, ids, targets, segments, positions, phonemes, spoken)
+    arrays = (features, lengths, ids, targets, segments, positions, phonemes, heard)
     return Batch(*map(torch.from_numpy, arrays))
 
 

@@ -70,7 +70,7 @@ class _Canvas:
         self.energies[start : start + len(kept)] += 10.0 ** (kept + gain)
 
 
-SHARES = {"speech": 0.60, "foreign": 0.12, "sound": 0.13, "nothing": 0.03, "vocal": 0.04, "note": 0.08}
+SHARES = {"speech": 0.52, "foreign": 0.14, "sound": 0.16, "nothing": 0.03, "vocal": 0.05, "note": 0.10}
 """How often each kind of clip comes."""
 
 
@@ -114,8 +114,10 @@ def _speech(pool: Pool, stage: Stage, chance: np.random.Generator) -> Clip:
         emotion=emotions.pop() if len(emotions) == 1 else None,
     )
     if event:
-        canvas.add(event.mel, max(0, size - len(event.mel)), chance.uniform(-0.8, 0.2))
+        begin = max(0, size - len(event.mel))
+        canvas.add(event.mel, begin, chance.uniform(-0.8, 0.2))
         clip.events = (event.label,)
+        clip.sounds = (TimedWord(event.label, begin, size),)
     return _finish(canvas, clip, pool, stage, chance)
 
 
@@ -152,6 +154,7 @@ def _foreign(pool: Pool, stage: Stage, chance: np.random.Generator) -> Clip:
         language=traits["language"],
         speakers=(traits["speaker"],),
         emotion=traits["emotion"],
+        sounds=(TimedWord(traits["language"], start, start + len(mel)),),
     )
     return _finish(canvas, clip, pool, stage, chance)
 
@@ -161,7 +164,7 @@ def _single(kind: str, pool: Pool, stage: Stage, chance: np.random.Generator) ->
     start = _pause(chance)
     canvas = _blank(start + len(take.mel) + _pause(chance))
     canvas.add(take.mel, start, chance.uniform(-0.4, 0.2))
-    clip = Clip(frames=len(canvas.energies))
+    clip = Clip(frames=len(canvas.energies), sounds=(TimedWord(take.label, start, start + len(take.mel)),))
     if kind == "vocal":
         clip.vocal = take.label
     else:
@@ -175,13 +178,14 @@ def _sounds(pool: Pool, stage: Stage, chance: np.random.Generator, *, is_silent:
         1.2, sum(len(take.mel) + 20 for take in takes) / 100, chance.uniform(0.6, 1.0) * stage.most_seconds
     )
     canvas = _blank(min(round(100 * min(length, 12.0)), MAX_FRAMES))
-    clock, labels = _pause(chance), []
+    clock, labels, places = _pause(chance), [], []
     for take in takes:
         if clock < len(canvas.energies) - 30:
             canvas.add(take.mel, clock, chance.uniform(-0.6, 0.3))
             labels.append(take.label)
+            places.append(TimedWord(take.label, clock, min(clock + len(take.mel), len(canvas.energies))))
         clock += len(take.mel) + int(chance.integers(0, 40))
-    clip = Clip(frames=len(canvas.energies), events=tuple(dict.fromkeys(labels)))
+    clip = Clip(frames=len(canvas.energies), events=tuple(dict.fromkeys(labels)), sounds=tuple(places))
     return _finish(canvas, clip, pool, stage, chance, grounded=0.0 if is_silent else 0.75 if labels else 1.0)
 
 
@@ -209,6 +213,7 @@ def _finish(
     """Add surroundings and noise, change microphone and throat, and write the model's input into the clip."""
     if chance.random() < (0.4 * stage.disturbed if grounded is None else grounded):
         clip.ground = _add_ground(canvas, pool, chance, behind=bool(clip.speakers or clip.note or clip.vocal))
+        clip.sounds = (TimedWord(clip.ground, 0, clip.frames), *clip.sounds)
     empty = not (clip.speakers or clip.note or clip.vocal or clip.events or clip.ground)
     if chance.random() < (0.6 if empty else 0.7 * stage.disturbed):
         _add_noise(canvas, chance, loud=empty)

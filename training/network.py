@@ -17,7 +17,7 @@ from qwen_audio.encoder import sinusoids
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
 from qwen_audio.tags import LAST_TIME_CENTISECONDS, Tag, TimeTag
 from qwen_audio.tokenizer import QwenAudioTokenizer
-from training.examples import IGNORED, WORD_COUNT
+from training.examples import HEARD_COUNT, IGNORED
 from training.loader import Batch
 from training.synthesis.speech import PHONEME_COUNT
 
@@ -37,12 +37,12 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Weights:
-    """How much each loss counts: the answers, the phonemes of frames, their sequence (CTC), the words of tokens."""
+    """How much each loss counts: the answers, the phonemes of frames, their sequence (CTC), what tokens hold."""
 
     answers: float = 1.0
     phonemes: float = 0.5
     ctc: float = 0.1
-    words: float = 0.5
+    heard: float = 0.5
 
 
 class Trainee(nn.Module):
@@ -52,7 +52,7 @@ class Trainee(nn.Module):
         super().__init__()
         self.model = model
         self.phoneme_head = nn.Linear(model.config.d_model, PHONEME_COUNT)
-        self.word_head = nn.Linear(model.config.hidden_size, WORD_COUNT)
+        self.heard_head = nn.Linear(model.config.hidden_size, HEARD_COUNT)
         self._frames: torch.Tensor | None = None
         # The encoder returns pooled rows only; phonemes are told from the frames before the pooling.
         model.transformer.audio.layers[-1].register_forward_hook(self._keep_frames)
@@ -72,8 +72,8 @@ class Trainee(nn.Module):
         if weights.ctc:
             losses["ctc"] = _ctc_loss(phonemes, known, batch.lengths)
         rows = torch.cat([span[1:-1] for span in spans])
-        words = torch.cat([line[: len(span) - 2] for line, span in zip(batch.spoken, spans, strict=True)])
-        losses["words"] = _mean_loss(self.word_head(rows).float(), words)
+        labels = torch.cat([line[: len(span) - 2] for line, span in zip(batch.heard, spans, strict=True)])
+        losses["heard"] = _mean_loss(self.heard_head(rows).float(), labels)
         losses["loss"] = sum(
             (getattr(weights, name) * loss for name, loss in losses.items()), torch.zeros(())
         )

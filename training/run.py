@@ -131,7 +131,13 @@ def export_run(config: RunConfig, folder: Path) -> None:
     """Write the model that a run last saved as a checkpoint; raises ``NoTrainingData`` where none was."""
     saved = _saved(config)
     _, model = load_or_build(config)
-    trainee = Trainee(model)
-    trainee.load_state_dict(saved["trainee"])
+    prefix = "model."
+    model.load_state_dict(
+        {
+            name.removeprefix(prefix): tensor
+            for name, tensor in saved["trainee"].items()
+            if name.startswith(prefix)
+        }
+    )
     ranks = read_ranks(Path(config.base) / VOCABULARY_FILE) if config.base else mini_ranks()
     export(model, ranks, folder)
