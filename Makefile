@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test lint fmt bench map clean setup bench-ingest
+.PHONY: run test lint fmt bench map clean setup bench-ingest bench-mini
 
 run: $(VENV)/.stamp-run
 	$(BIN)/earwitness demo
@@ -26,6 +26,9 @@ bench: bench-ingest
 
 bench-ingest: $(VENV)/.stamp-dev
 	$(BIN)/python -m bench.ingest
+
+bench-mini: $(VENV)/.stamp-dev # needs espeak-ng, which speaks the held-out clips
+	$(BIN)/python -m bench.mini
 
 map: # what each module owns, from its first sentence
 	@$(PYTHON) -m tools.map

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.client import ApiClient, Json
+from cli.demo_marks import mark_samples, print_marks
 from cli.demo_queries import CAPTIONS, EMOTIONS, RECORDINGS, SEGMENTS, WORDS, print_query
 from cli.errors import CliError, NotReadyInTime
 from cli.service import listen, prepare_database, service_commands, url_of, wait_until_ready
@@ -20,8 +21,22 @@ from samples import Sample, list_samples
 from settings import Settings, load_settings
 
 LIMIT_SECONDS = 300.0  # it takes half a minute; a machine ten times slower still gets there
+DEFAULT_MODEL: str = Settings.model_fields["model"].default
 EXAMPLE_QUERY = "SELECT * FROM segments"
 WORD_TIME_LANGUAGES = ("en", "zh")
+ABOUT_MODEL = {
+    "mini": (
+        "What did we hear with?",
+        "The bundled mini model knows a small world: about 100 English words of synthetic speech, a few sounds and "
+        "four moods. It is for trying everything, offline, in tests and in CI. It does not hear people: for that, set "
+        "EARWITNESS_MODEL to a Qwen-Audio checkpoint.",
+    ),
+    "tiny": (
+        "Why is this nonsense?",
+        "The model is a tiny, untrained checkpoint: it shows that the machinery runs, and what it says is noise, not "
+        "words. Set EARWITNESS_MODEL to a trained checkpoint to hear what is there.",
+    ),
+}
 
 
 class DemoFailed(CliError):
@@ -81,7 +96,12 @@ def run_demo(folder: Path, samples: Sequence[Sample] | None = None) -> None:
 def embedded_settings(folder: Path) -> Settings:
     """Return the defaults for a service in ``folder``, whatever the environment says."""
     return load_settings(
-        data_dir=folder, database_url="", broker_url="", storage_url="", model="tiny", api_host="127.0.0.1"
+        data_dir=folder,
+        database_url="",
+        broker_url="",
+        storage_url="",
+        model=DEFAULT_MODEL,
+        api_host="127.0.0.1",
     )
 
 
@@ -128,20 +148,14 @@ def _show(settings: Settings, folder: Path, samples: Sequence[Sample]) -> None:
     database = settings.data_dir.absolute() / "earwitness.db"
     print_query(database, "What was submitted", RECORDINGS)
     print_query(database, "What was said", SEGMENTS)
-    _show_truth(samples, "transcribe")
-    words = print_query(database, "Words, with their times", WORDS)
+    print_query(database, "Words, with their times", WORDS)
     print_query(database, "What could be heard", CAPTIONS)
-    _show_truth(samples, "caption")
     print_query(database, "How the voices sounded", EMOTIONS)
-    _show_truth(samples, "emotion")
+    print_marks(mark_samples(database, samples))
     out.print()
-    out.print(plain("Why is this nonsense?", "bold"))
-    silent = "" if words else " It has not learned to write times either, which is why there are no words."
-    out.print(
-        "The model is a tiny, untrained checkpoint: it shows that the machinery runs, and what it says is noise, "
-        f"not words.{silent} Set EARWITNESS_MODEL to a trained checkpoint to hear what is there; the lines under "
-        "'In truth' say what that is."
-    )
+    title, explanation = ABOUT_MODEL[settings.model]
+    out.print(plain(title, "bold"))
+    out.print(explanation)
     out.print()
     out.print(plain("Where to look next", "bold"))
     out.print(plain(f"  sqlite3 {database} '{EXAMPLE_QUERY}'"), soft_wrap=True)
@@ -150,12 +164,3 @@ def _show(settings: Settings, folder: Path, samples: Sequence[Sample]) -> None:
     )
     out.print(plain(f"  {folder / 'logs'}    # what the processes said"), soft_wrap=True)
     out.print(plain("  README.md, docs/api.md, docs/sql.md"))
-
-
-def _show_truth(samples: Sequence[Sample], task: str) -> None:
-    out.print(plain("In truth:", "dim"))
-    for sample in samples:
-        truth = sample.truth.get(task)
-        if truth is not None:
-            shown = truth if len(truth) <= 160 else f"{truth[:160].rsplit(' ', 1)[0]} ..."
-            out.print(plain(f"  {sample.path.name}: {shown}", "dim"))

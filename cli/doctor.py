@@ -15,6 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from cli.service import CPU_PACKAGES, MODEL_PACKAGES, missing_packages
+from qwen_audio.bundled import find_bundled
 from settings import PREFIX, Settings, unknown_variables
 
 TIMEOUT_SECONDS = 10.0
@@ -185,6 +186,8 @@ def _model(settings: Settings) -> Iterator[Finding]:
         yield Finding(
             Level.WARN, "model", "tiny: untrained, it says noise and is written when a worker starts", fix
         )
+    elif find_bundled(model):
+        yield Finding(Level.OK, "model", "mini: bundled, for synthetic speech in a small vocabulary")
     elif Path(model).is_dir():
         missing = [file for file in ("config.json", "qwen.tiktoken") if not (Path(model) / file).exists()]
         if missing:
@@ -198,7 +201,7 @@ def _model(settings: Settings) -> Iterator[Finding]:
             Level.OK, "model", f"{model} is fetched when a worker starts, unless it is in the cache"
         )
     else:
-        fix = f"set {PREFIX}MODEL to tiny, a checkpoint folder, or OWNER/NAME@COMMIT with 40 digits"
+        fix = f"set {PREFIX}MODEL to mini or tiny, a checkpoint folder, or OWNER/NAME@COMMIT with 40 digits"
         yield Finding(Level.FAIL, "model", f"{model} is no folder, and no hub name with its commit", fix)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from transformers.utils.logging import disable_progress_bar
 
 from db.states import PassKind
+from qwen_audio.bundled import find_bundled
 from qwen_audio.engine import Engine
 from qwen_audio.tiny import write_tiny
 from settings import Settings
@@ -22,8 +23,8 @@ logger = logging.getLogger(__name__)
 
 
 def load_engine(settings: Settings) -> Engine:
-    """Load the model that the settings name: ``tiny`` is written to the data folder first."""
-    source: str | Path = settings.model
+    """Load the model that the settings name: ``tiny`` is written first, ``mini`` comes with the package."""
+    source: str | Path = find_bundled(settings.model) or settings.model
     if settings.model == "tiny":
         source = settings.data_dir.absolute() / "models" / "tiny"
         write_tiny(source)
