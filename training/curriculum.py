@@ -14,7 +14,9 @@ STAGES = (
     (0.08, Stage(most_words=4, most_seconds=2.5, several=0.0, disturbed=0.4)),
     (0.30, Stage(most_words=9, most_seconds=4.0, several=0.0, disturbed=0.6)),
     (0.50, Stage(most_words=9, most_seconds=6.0, several=0.15, disturbed=0.8)),
-    (0.80, Stage(most_words=9, most_seconds=8.0, several=0.2, disturbed=1.0)),
+    (0.65, Stage(most_words=9, most_seconds=8.0, several=0.2, disturbed=1.0)),
+    (0.80, Stage(most_words=9, most_seconds=14.0, several=0.25, disturbed=1.0)),
+    (0.90, Stage(most_words=9, most_seconds=28.0, several=0.25, disturbed=1.0)),
 )
 """From which share of the run on a stage counts."""
 

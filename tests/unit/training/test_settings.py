@@ -16,8 +16,9 @@ def read(folder: Path, text: str):
     return read_config(path)
 
 
-def test_the_mini_configuration_can_be_read() -> None:
-    path = Path(__file__).resolve().parents[3] / "training" / "configs" / "mini.toml"
+@pytest.mark.parametrize("name", ["mini.toml", "mini-further.toml"])
+def test_the_configurations_that_come_along_can_be_read(name: str) -> None:
+    path = Path(__file__).resolve().parents[3] / "training" / "configs" / name
     assert read_config(path).schedule.minutes > 0
 
 
