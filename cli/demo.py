@@ -27,7 +27,7 @@ WORD_TIME_LANGUAGES = ("en", "zh")
 ABOUT_MODEL = {
     "mini": (
         "What did we hear with?",
-        "The bundled mini model knows a small world: about 100 English words of synthetic speech, a few sounds and "
+        "The bundled mini model knows a small world: 80 English words of synthetic speech, a few sounds and "
         "four moods. It is for trying everything, offline, in tests and in CI. It does not hear people: for that, set "
         "EARWITNESS_MODEL to a Qwen-Audio checkpoint.",
     ),
