@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     )
     model: str = Field(
         "tiny",
-        description="What hears: 'tiny' (untrained), 'mini' (knows 80 words), a checkpoint folder, or owner/name@commit.",
+        description="What hears: tiny (untrained), mini (knows 80 words), a checkpoint folder, or owner/name@commit.",
     )
     device: str = Field("auto", description="Where the model runs: auto, cpu, cuda or cuda:N.")
     places: int = Field(8, ge=1, le=1024, description="Chunks that one model process holds at a time.")
