@@ -166,6 +166,12 @@ def test_an_upload_that_breaks_off_leaves_nothing_and_the_api_goes_on(up):
     wait_for(lambda: httpx.get(f"{up.url}/readyz", timeout=30).status_code == 200)
     objects = up.data / "objects" / "uploads"
     wait_for(
-        lambda: not [path for path in objects.rglob("*") if path.is_file() and path.name != "voicemail.wav"]
+        lambda: (
+            not [
+                path
+                for path in objects.rglob("*")
+                if path.is_file() and path.name != list_samples()[0].path.name
+            ]
+        )
     )
     assert "Traceback" not in up.text
