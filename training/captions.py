@@ -10,6 +10,8 @@ from training.synthesis.music import INSTRUMENTS
 
 SILENCE = "it is quiet"
 NOISE = "there is only noise"
+SPEECH_EVENT, MUSIC_EVENT, NOISE_EVENT, SILENCE_EVENT = "Speech", "Music", "Noise", "Silence"
+EVENT_SEPARATOR = ", "
 LANGUAGE_NAMES = {
     "en": "",
     "de": " german",
@@ -65,6 +67,18 @@ def scene(clip: Clip) -> str:
     return sounds.GROUNDS[clip.ground][1] if clip.ground else sounds.NO_SCENE
 
 
+def events(clip: Clip) -> str:
+    """Name what sounds in AudioSet's terms: speech or music first, surroundings last."""
+    names = []
+    if clip.speakers:
+        names.append(SPEECH_EVENT)
+    if clip.note:
+        names.append(MUSIC_EVENT)
+    heard = (clip.vocal, *clip.events, clip.ground)
+    names += [sounds.AUDIOSET[sound] for sound in heard if sound]
+    return EVENT_SEPARATOR.join(names) or (NOISE_EVENT if clip.is_noisy else SILENCE_EVENT)
+
+
 def answer(question: str, clip: Clip) -> str:
     """Answer a closed question truly."""
     return "yes" if CLOSED_QUESTIONS[question.rstrip("?")](clip) else "no"
@@ -85,6 +99,11 @@ def every_part() -> Sequence[str]:
     parts += [f"{_article(instrument)} plays" for instrument in INSTRUMENTS]
     parts += [name.strip() for name in LANGUAGE_NAMES.values() if name]
     return [*parts, *(text for text, _ in sounds.GROUNDS.values())]
+
+
+def every_event() -> Sequence[str]:
+    """List the sound events."""
+    return [SPEECH_EVENT, MUSIC_EVENT, NOISE_EVENT, SILENCE_EVENT, *sounds.AUDIOSET.values()]
 
 
 def every_question() -> Sequence[str]:

@@ -13,13 +13,24 @@ from training.takes import TimedWord
 FRAME_SECONDS = 0.01
 
 
+@dataclass(frozen=True)
+class Spoken:
+    """Somebody's utterance, from one 10 ms frame of the clip to another."""
+
+    start: int
+    end: int
+    language: str
+    speaker: str  # man or woman
+    emotion: str
+
+
 @dataclass
 class Clip:
     """One clip of training or evaluation.
 
     ``mel`` is the model's input, float32 (frames, 80), None where ``samples`` (n,) at 16 kHz are kept instead.
-    ``sounds`` are the places of what else is heard, by name: surroundings, events, voice noises, instruments, speech
-    in another language (by its code). ``phonemes`` has an id per 10 ms frame, empty where it is not known.
+    ``spoken`` are the utterances, ``sounds`` the places of events, voice noises and notes by name. ``phonemes`` has an
+    id per 10 ms frame, empty where it is not known.
     ``language`` is None where nobody speaks, ``emotion`` where the voices differ.
     """
 
@@ -28,6 +39,7 @@ class Clip:
     frames: int = 0
     words: tuple[TimedWord, ...] = ()
     sounds: tuple[TimedWord, ...] = ()
+    spoken: tuple[Spoken, ...] = ()
     phonemes: NDArray[np.uint8] = field(default_factory=lambda: np.zeros(0, np.uint8), repr=False)
     language: str | None = None
     speakers: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 WIDTH, HEIGHT, MARGIN = 720, 360, 48
-COLOURS = {"answers": "#1b6ca8", "phonemes": "#7a9e2f", "heard": "#c8553d"}
+COLOURS = {"answers": "#1b6ca8", "phonemes": "#7a9e2f", "tracks": "#c8553d"}
 RATES = {"wer": "#1b6ca8", "wer_random": "#7a9e2f", "wer_new_voice": "#c8553d"}
 """What is drawn: losses over the steps, and below them, where the run evaluated itself, word error rates."""
 

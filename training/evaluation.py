@@ -67,6 +67,8 @@ def evaluate(engine: Engine, sets: Sets) -> dict[str, float]:
         "caption_acc": _labels(engine, scenes, examples.caption_branch, CAPTION_TOKENS),
         "scene_acc": _labels(engine, scenes, _scene_branch, LABEL_TOKENS),
         "emotion_acc": _balanced(engine, emotional, examples.emotion_branch),
+        "events_acc": _labels(engine, general, examples.events_branch, CAPTION_TOKENS),
+        "speaker_acc": _labels(engine, emotional, examples.speaker_branch, LABEL_TOKENS),
         "question_acc": _questions(engine, general),
         "vocal_acc": _labels(engine, sets["vocals"], _vocal_branch, LABEL_TOKENS),
         "instrument_acc": _share(

@@ -20,11 +20,10 @@ from pipeline.tasks.transcribe import LANGUAGES_WITH_WORD_TIMES, Transcribe, Tra
 from qwen_audio.features import audio_tokens
 from qwen_audio.tags import Prompt, Tag, language_tag
 from qwen_audio.tokenizer import QwenAudioTokenizer
-from training import captions, world
+from training import captions
 from training.clips import FRAME_SECONDS, Clip
-from training.synthesis import music, sounds
+from training.tracks import IGNORED, track_labels
 
-IGNORED = -100  # a place that no loss looks at, torch's own convention
 SPAN_ENDS = 2  # the rows of <audio> and </audio>
 _TAG = re.compile(r"(<\|.*?\|>)")
 STYLES: tuple[Literal["clotho", "audiocaps", "plain"], ...] = ("clotho", "clotho", "audiocaps", "plain")
@@ -45,11 +44,13 @@ class Shares:
     """How often an example asks for each task; a transcript is always asked for, in at least one of two forms."""
 
     word_times: float = 0.8
-    transcript: float = 0.35
+    transcript: float = 0.5
     emotion: float = 0.45
     caption: float = 0.4
     scene: float = 0.3
     question: float = 0.25
+    events: float = 0.25
+    speaker: float = 0.2
 
 
 @dataclass
@@ -57,8 +58,8 @@ class Example:
     """What a batch is made of.
 
     ``mel`` (frames, 80); ``ids``, ``segments`` and ``targets`` (branch tokens,), where a segment is the number of the
-    branch from 1, and ``offsets`` the places behind the audio; ``phonemes`` per 20 ms and ``heard`` per 40 ms hold
-    labels or ``IGNORED``.
+    branch from 1, and ``offsets`` the places behind the audio; ``phonemes`` per 20 ms and ``tracks``
+    (tracks, tokens) per 40 ms hold labels or ``IGNORED``.
     """
 
     mel: NDArray[np.float32] = field(repr=False)
@@ -67,7 +68,7 @@ class Example:
     segments: NDArray[np.int64]
     offsets: NDArray[np.int64]
     phonemes: NDArray[np.int64]
-    heard: NDArray[np.int64]
+    tracks: NDArray[np.int64]
 
     @property
     def span(self) -> int:
@@ -86,6 +87,10 @@ def draw_branches(clip: Clip, shares: Shares, chance: np.random.Generator) -> li
         branches.append(caption_branch(clip, STYLES[int(chance.integers(len(STYLES)))]))
     if chance.random() < (0.7 if is_sound else shares.scene):
         branches.append(Branch("scene", prompts.scene_prompt(), captions.scene(clip)))
+    if chance.random() < (0.5 if is_sound else shares.events):
+        branches.append(events_branch(clip))
+    if len(set(clip.speakers)) == 1 and chance.random() < shares.speaker:
+        branches.append(speaker_branch(clip))
     if chance.random() < shares.question:
         question = _draw_question(clip, chance)
         branches.append(
@@ -140,6 +145,16 @@ def caption_branch(clip: Clip, style: Literal["clotho", "audiocaps", "plain"] = 
     return Branch("caption", Caption().prompt(CaptionOptions(style=style)), captions.caption(clip))
 
 
+def events_branch(clip: Clip) -> Branch:
+    """Ask for sound events."""
+    return Branch("events", prompts.events_prompt(), captions.events(clip))
+
+
+def speaker_branch(clip: Clip) -> Branch:
+    """Ask whether a woman or a man speaks."""
+    return Branch("speaker", prompts.speaker_prompt(clip.language or "en"), clip.speakers[0])
+
+
 def note_branch(clip: Clip) -> Branch:
     """Ask what note sounds."""
     note = clip.note or {}
@@ -177,7 +192,7 @@ def encode(clip: Clip, branches: list[Branch], tokenizer: QwenAudioTokenizer) ->
         )
         for branch in branches
     ]
-    return pack(clip.mel, pairs, tokenizer, _phoneme_labels(clip), _heard_labels(clip))
+    return pack(clip.mel, pairs, tokenizer, _phoneme_labels(clip), track_labels(clip))
 
 
 def pack(
@@ -185,7 +200,7 @@ def pack(
     pairs: list[Pair],
     tokenizer: QwenAudioTokenizer,
     phonemes: NDArray[np.int64],
-    heard: NDArray[np.int64],
+    tracks: NDArray[np.int64],
 ) -> Example:
     """Lay branches behind each other; each answer is followed by the end of text, which is learned too."""
     ids: list[int] = []
@@ -203,7 +218,7 @@ def pack(
         segments += [number] * places
         offsets += range(places)
     return Example(
-        mel, np.array(ids), np.array(goals), np.array(segments), np.array(offsets), phonemes, heard
+        mel, np.array(ids), np.array(goals), np.array(segments), np.array(offsets), phonemes, tracks
     )
 
 
@@ -224,20 +239,3 @@ def _phoneme_labels(clip: Clip) -> NDArray[np.int64]:
     elif len(clip.phonemes):
         labels[:] = clip.phonemes[: 2 * len(labels) : 2]
     return labels
-
-
-def _heard_labels(clip: Clip) -> NDArray[np.int64]:
-    """Name what sounds in each 40 ms: a word before a single sound, that before the surroundings, else 0."""
-    labels = np.zeros(clip.frames // 4, np.int64)
-    for ids, places in ((_SOUND_IDS, clip.sounds), (_WORD_IDS, clip.words)):
-        for one in places:
-            if one.text in ids:
-                begin = round(one.start / 4)
-                labels[begin : max(round(one.end / 4), begin + 1)] = ids[one.text]
-    return labels
-
-
-_SOUNDS = (*sounds.GROUNDS, *sounds.EVENTS, *sounds.VOCALS, *music.INSTRUMENTS, *world.FOREIGN)
-_WORD_IDS = {word: number for number, word in enumerate(world.words(), start=1)}
-_SOUND_IDS = {name: number for number, name in enumerate(_SOUNDS, start=len(_WORD_IDS) + 1)}
-HEARD_COUNT = 1 + len(_WORD_IDS) + len(_SOUND_IDS)  # with 0, nothing

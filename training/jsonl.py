@@ -27,8 +27,9 @@ from qwen_audio.errors import QwenAudioError
 from qwen_audio.features import SAMPLING_RATE, WINDOW_SAMPLES, audio_tokens, log_mel
 from qwen_audio.tokenizer import QwenAudioTokenizer
 from training.errors import InvalidTrainingLine, NoTrainingData
-from training.examples import IGNORED, SPAN_ENDS, Example, Pair, pack
+from training.examples import SPAN_ENDS, Example, Pair, pack
 from training.loader import Draw
+from training.tracks import IGNORED, unknown_labels
 
 FIELDS = ("audio", "task", "options", "prompt", "target", "words")
 SLACK_SECONDS = 0.04  # one audio token: stamps are rounded to it
@@ -85,8 +86,8 @@ def _example(text: str, folder: Path, tokenizer: QwenAudioTokenizer, most_positi
         raise InvalidTrainingLine(
             f"audio, prompt and target need {needed} positions, the model has {most_positions}"
         )
-    unknown = (np.full(len(mel) // 2, IGNORED), np.full(len(mel) // 4, IGNORED))
-    return pack(mel, [Pair(prompt, answer)], tokenizer, *unknown)
+    phonemes = np.full(len(mel) // 2, IGNORED)
+    return pack(mel, [Pair(prompt, answer)], tokenizer, phonemes, unknown_labels(len(mel)))
 
 
 def _parse(text: str) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Self
 import numpy as np
 import torch
 
-from training.examples import IGNORED, Example
+from training.examples import Example
+from training.tracks import FRAMES_PER_TOKEN, IGNORED, TRACKS
 
 # Few different shapes: a CPU's matrix library prepares each shape anew, which took a quarter of the time.
 FRAME_STEP, PLACE_STEP = 32, 16
@@ -23,7 +24,7 @@ class Batch:
 
     ``features`` (clips, 80, frames) and ``lengths`` (clips,) in mel frames; ``ids``, ``targets``, ``segments`` and
     ``positions`` (clips, places) over the audio's places and the branches behind them: segment 0 is the audio, -1
-    padding; ``phonemes`` (clips, 20 ms frames) and ``heard`` (clips, 40 ms tokens).
+    padding; ``phonemes`` (clips, 20 ms frames) and ``tracks`` (clips, tracks, 40 ms tokens).
     """
 
     features: torch.Tensor
@@ -33,7 +34,7 @@ class Batch:
     segments: torch.Tensor
     positions: torch.Tensor
     phonemes: torch.Tensor
-    heard: torch.Tensor
+    tracks: torch.Tensor
 
     def to(self, device: torch.device) -> Self:
         """Move all tensors."""
@@ -107,7 +108,8 @@ def collate(examples: Sequence[Example]) -> Batch:
     features = np.zeros((rows, 80, frames), np.float32)
     ids, positions = np.zeros((rows, places), np.int64), np.zeros((rows, places), np.int64)
     targets, segments = np.full((rows, places), IGNORED), np.full((rows, places), -1)
-    phonemes, heard = np.full((rows, frames // 2), IGNORED), np.full((rows, frames // 4), IGNORED)
+    phonemes = np.full((rows, frames // 2), IGNORED)
+    tracks = np.full((rows, len(TRACKS), frames // FRAMES_PER_TOKEN), IGNORED)
     for row, example in enumerate(examples):
         span, last = example.span, example.span + len(example.ids)
         features[row, :, : len(example.mel)] = example.mel.T
@@ -115,9 +117,9 @@ def collate(examples: Sequence[Example]) -> Batch:
         segments[row, :span], segments[row, span:last] = 0, example.segments
         positions[row, :span], positions[row, span:last] = np.arange(span), span + example.offsets
         phonemes[row, : len(example.phonemes)] = example.phonemes
-        heard[row, : len(example.heard)] = example.heard
+        tracks[row, :, : example.tracks.shape[1]] = example.tracks
     lengths = np.array([len(example.mel) for example in examples])
-    arrays = (features, lengths, ids, targets, segments, positions, phonemes, heard)
+    arrays = (features, lengths, ids, targets, segments, positions, phonemes, tracks)
     return Batch(*map(torch.from_numpy, arrays))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qwen_audio.features import DYNAMIC_RANGE, MEL_BINS
-from training.clips import Clip
+from training.clips import Clip, Spoken
 from training.takes import Take, TimedWord
 
 FLOOR = -10.0  # log10 of the least mel energy, as the features clamp it
@@ -70,7 +70,7 @@ class _Canvas:
         self.energies[start : start + len(kept)] += 10.0 ** (kept + gain)
 
 
-SHARES = {"speech": 0.52, "foreign": 0.14, "sound": 0.16, "nothing": 0.03, "vocal": 0.05, "note": 0.10}
+SHARES = {"speech": 0.50, "foreign": 0.14, "sound": 0.19, "nothing": 0.03, "vocal": 0.05, "note": 0.09}
 """How often each kind of clip comes."""
 
 
@@ -88,22 +88,24 @@ def mix(pool: Pool, stage: Stage, chance: np.random.Generator) -> Clip:
 
 def _speech(pool: Pool, stage: Stage, chance: np.random.Generator) -> Clip:
     takes = _draw_utterances(pool, stage, chance)
-    starts, clock = [], _pause(chance)
+    starts, clock = [], _long_pause(chance) if len(takes) > 1 else _pause(chance)
     for take in takes:
         starts.append(clock)
         clock += len(take.mel) + (_long_pause(chance) if len(takes) > 1 else 0)
     last = starts[-1] + len(takes[-1].mel)
-    event = pool.draw("event", chance) if chance.random() < 0.12 * stage.disturbed else None
+    event = pool.draw("event", chance) if chance.random() < 0.2 * stage.disturbed else None
     frames = last + _pause(chance) + (len(event.mel) // 2 if event else 0)
     canvas = _blank(min(frames, MAX_FRAMES))
     size = len(canvas.energies)
     phonemes = np.zeros(size, np.uint8)
     words: list[TimedWord] = []
+    spoken: list[Spoken] = []
     for take, start in zip(takes, starts, strict=True):
         canvas.add(take.mel, start, chance.uniform(-0.3, 0.3))
         said = take.phonemes[: max(0, size - start)]
         phonemes[start : start + len(said)] = said
         words += [TimedWord(word.text, word.start + start, word.end + start) for word in take.words]
+        spoken.append(_spoken(take, start, min(start + len(take.mel), size)))
     emotions = {take.traits["emotion"] for take in takes}
     clip = Clip(
         frames=size,
@@ -111,6 +113,7 @@ def _speech(pool: Pool, stage: Stage, chance: np.random.Generator) -> Clip:
         phonemes=phonemes,
         language="en",
         speakers=tuple(take.traits["speaker"] for take in takes),
+        spoken=tuple(spoken),
         emotion=emotions.pop() if len(emotions) == 1 else None,
     )
     if event:
@@ -119,6 +122,11 @@ def _speech(pool: Pool, stage: Stage, chance: np.random.Generator) -> Clip:
         clip.events = (event.label,)
         clip.sounds = (TimedWord(event.label, begin, size),)
     return _finish(canvas, clip, pool, stage, chance)
+
+
+def _spoken(take: Take, start: int, end: int) -> Spoken:
+    traits = take.traits
+    return Spoken(start, end, traits["language"], traits["speaker"], traits["emotion"])
 
 
 def _draw_utterances(pool: Pool, stage: Stage, chance: np.random.Generator) -> list[Take]:
@@ -154,7 +162,7 @@ def _foreign(pool: Pool, stage: Stage, chance: np.random.Generator) -> Clip:
         language=traits["language"],
         speakers=(traits["speaker"],),
         emotion=traits["emotion"],
-        sounds=(TimedWord(traits["language"], start, start + len(mel)),),
+        spoken=(_spoken(take, start, start + len(mel)),),
     )
     return _finish(canvas, clip, pool, stage, chance)
 
@@ -199,7 +207,8 @@ def _pause(chance: np.random.Generator) -> int:
 
 
 def _long_pause(chance: np.random.Generator) -> int:
-    return int(15 + 105 * chance.random() ** 2)
+    """Draw a pause between utterances: mostly under a second, now and then up to three."""
+    return int(chance.integers(100, 300) if chance.random() < 0.08 else 15 + 105 * chance.random() ** 2)
 
 
 def _finish(
@@ -213,7 +222,6 @@ def _finish(
     """Add surroundings and noise, change microphone and throat, and write the model's input into the clip."""
     if chance.random() < (0.4 * stage.disturbed if grounded is None else grounded):
         clip.ground = _add_ground(canvas, pool, chance, behind=bool(clip.speakers or clip.note or clip.vocal))
-        clip.sounds = (TimedWord(clip.ground, 0, clip.frames), *clip.sounds)
     empty = not (clip.speakers or clip.note or clip.vocal or clip.events or clip.ground)
     if chance.random() < (0.6 if empty else 0.7 * stage.disturbed):
         _add_noise(canvas, chance, loud=empty)
@@ -257,11 +265,11 @@ def _warp(mel: NDArray[np.float32], factor: float) -> NDArray[np.float32]:
 
 
 def _microphone(chance: np.random.Generator) -> NDArray[np.float32]:
-    """Draw a microphone's curve over the bins; one in twelve is a telephone's."""
+    """Draw a microphone's curve over the bins; one in eight is a telephone's."""
     bins = np.linspace(-1, 1, MEL_BINS)
     curve = chance.normal(0, 0.12) * bins + chance.normal(0, 0.1) * np.cos(
         np.pi * bins * chance.uniform(0.5, 2)
     )
-    if chance.random() < 1 / 12:
+    if chance.random() < 1 / 8:
         curve = curve - 6.0 * (np.arange(MEL_BINS) > 58) - 1.0 * (np.arange(MEL_BINS) < 8)
     return curve.astype(np.float32)

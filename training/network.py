@@ -17,9 +17,9 @@ from qwen_audio.encoder import sinusoids
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
 from qwen_audio.tags import LAST_TIME_CENTISECONDS, Tag, TimeTag
 from qwen_audio.tokenizer import QwenAudioTokenizer
-from training.examples import HEARD_COUNT, IGNORED
 from training.loader import Batch
 from training.synthesis.speech import PHONEME_COUNT
+from training.tracks import IGNORED, SIZES
 
 STAMP_SCALE = 0.07
 
@@ -37,12 +37,12 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Weights:
-    """How much each loss counts: the answers, the phonemes of frames, their sequence (CTC), what tokens hold."""
+    """How much each loss counts: the answers, the phonemes of frames, their sequence (CTC), the tracks."""
 
     answers: float = 1.0
     phonemes: float = 0.5
     ctc: float = 0.1
-    heard: float = 0.5
+    tracks: float = 0.5
 
 
 class Trainee(nn.Module):
@@ -52,7 +52,7 @@ class Trainee(nn.Module):
         super().__init__()
         self.model = model
         self.phoneme_head = nn.Linear(model.config.d_model, PHONEME_COUNT)
-        self.heard_head = nn.Linear(model.config.hidden_size, HEARD_COUNT)
+        self.track_heads = nn.Linear(model.config.hidden_size, sum(SIZES))
         self._frames: torch.Tensor | None = None
         # The encoder returns pooled rows only; phonemes are told from the frames before the pooling.
         model.transformer.audio.layers[-1].register_forward_hook(self._keep_frames)
@@ -72,8 +72,13 @@ class Trainee(nn.Module):
         if weights.ctc:
             losses["ctc"] = _ctc_loss(phonemes, known, batch.lengths)
         rows = torch.cat([span[1:-1] for span in spans])
-        labels = torch.cat([line[: len(span) - 2] for line, span in zip(batch.heard, spans, strict=True)])
-        losses["heard"] = _mean_loss(self.heard_head(rows).float(), labels)
+        labels = torch.cat(
+            [one[:, : len(span) - 2] for one, span in zip(batch.tracks, spans, strict=True)], 1
+        )
+        guesses = self.track_heads(rows).float().split(SIZES, dim=-1)  # of each (tokens, labels)
+        losses["tracks"] = torch.stack(
+            [_mean_loss(*pair) for pair in zip(guesses, labels, strict=True)]
+        ).sum()
         losses["loss"] = sum(
             (getattr(weights, name) * loss for name, loss in losses.items()), torch.zeros(())
         )

@@ -20,6 +20,8 @@ def mini_ranks() -> dict[bytes, int]:
     first = {part.split()[0] for part in captions.every_part()}
     inner |= {f" {word}" for text in captions.every_question() for word in text.split()[1:]}
     first |= {text.split()[0] for text in captions.every_question()} | {"yes", "no"}
+    first |= {*captions.every_event(), "man", "woman"}
+    inner |= {f" {event}" for event in captions.every_event()}
     first |= {*world.EMOTIONS, *sounds.VOCALS, *music.INSTRUMENTS, "bright", "dark"}
     for _, scene in sounds.GROUNDS.values():
         first.add(scene)

@@ -152,6 +152,24 @@ FOREIGN: dict[str, tuple[str, ...]] = {
 }
 """Sentences of other languages, for hearing which one it is; the last two of each are for evaluation."""
 
+FOREIGN_WORDS: dict[str, str] = {
+    "de": "ja nein vielleicht danke entschuldigung straße schnell langsam heute gestern wir ihr sie nicht auch immer"
+    " zwischen freundlich arbeiten schreiben kaufen brauchen kinder mädchen wohnung zeitung schlüssel frühstück"
+    " eins zwei drei vier fünf sechs sieben acht neun zehn zwanzig hundert deutschland köln wichtig natürlich",
+    "fr": "oui non peut-être merci pardon rue vite lentement hier nous vous ils toujours jamais entre travailler"
+    " écrire acheter besoin enfants fille appartement journal clé déjeuner beaucoup un deux trois quatre cinq six"
+    " sept huit neuf dix vingt cent marseille heureux voiture jardin bientôt quelque chose pourquoi",
+    "es": "sí no quizás gracias perdón calle rápido despacio ayer nosotros ellos siempre nunca entre trabajar"
+    " escribir comprar necesito niños muchacha piso periódico llave desayuno mucho uno dos tres cuatro cinco seis"
+    " siete ocho nueve diez veinte ciento barcelona feliz coche jardín pronto alguna porque entonces",
+    "it": "sì no forse grazie scusi strada veloce piano ieri noi loro sempre mai fra lavorare scrivere comprare"
+    " bisogno bambini ragazza appartamento giornale chiave colazione molto uno due tre quattro cinque sei sette otto"
+    " nove dieci venti cento napoli felice macchina giardino presto qualche perché allora",
+    "zh": "是的 不是 也许 谢谢 对不起 马路 很快 慢慢 昨天 我们 他们 总是 从来 工作 写字 买东西 需要 孩子 女孩 公寓"
+    " 报纸 钥匙 早饭 很多 一 二 三 四 五 六 七 八 九 十 二十 一百 广州 高兴 汽车 花园 马上 为什么 所以",
+}
+"""More words of these languages: strings of them teach how a language sounds, where a few sentences do not."""
+
 HELD_OUT_FOREIGN = 2
 FOREIGN_VOICES: dict[str, str] = {"de": "de", "fr": "fr", "es": "es", "it": "it", "zh": "cmn"}
 
@@ -211,6 +229,19 @@ def draw_sentence(chance: np.random.Generator, *, held_out: bool) -> str:
         sentence = fill(str(chance.choice(HELD_OUT_TEMPLATES if unseen else TEMPLATES)), chance)
         if unseen or is_held_out(sentence) == held_out:
             return sentence
+
+
+def draw_foreign(language: str, chance: np.random.Generator, *, held_out: bool) -> str:
+    """Draw a sentence of another language; for training, more often a string of its words than a whole sentence."""
+    sentences = FOREIGN[language]
+    cut = len(sentences) - HELD_OUT_FOREIGN
+    if held_out:
+        return str(chance.choice(sentences[cut:]))
+    if chance.random() < 0.35:
+        return str(chance.choice(sentences[:cut]))
+    known = [*FOREIGN_WORDS[language].split(), *(word for line in sentences[:cut] for word in line.split())]
+    words = chance.choice(known, int(chance.integers(3, 8)))
+    return ("" if language == "zh" else " ").join(words)
 
 
 def draw_words(chance: np.random.Generator, most: int = 5) -> str:

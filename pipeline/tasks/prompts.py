@@ -28,6 +28,16 @@ def note_prompt() -> Prompt:
     return _keyword(Tag.UNKNOWN, Tag.NOTE_ANALYSIS)
 
 
+def events_prompt() -> Prompt:
+    """Ask what sounds, in AudioSet's terms. No prompt was published: the tags follow the pattern of the others."""
+    return _keyword(Tag.UNKNOWN, Tag.AUDIOSET_ONTOLOGY)
+
+
+def speaker_prompt(language: str = "en") -> Prompt:
+    """Ask who speaks, such as a woman or a man. No prompt was published: the tags follow the pattern of the others."""
+    return _keyword(language_tag(language), Tag.SPEAKER_META)
+
+
 def question_prompt(question: str, language: str = "en") -> Prompt:
     """Ask a question about the audio (AQA)."""
     return Prompt((Tag.START_OF_ANALYSIS, language_tag(language), Tag.QUESTION, question, Tag.ANSWER))

@@ -24,10 +24,10 @@ class Plan:
     ``flite`` shards hold words and sentences in flite's voices; the bundled checkpoint has heard none of them.
     """
 
-    words: int = 36
-    sentence: int = 24
-    foreign: int = 6
-    sounds: int = 8
+    words: int = 48
+    sentence: int = 28
+    foreign: int = 12
+    sounds: int = 14
     flite: int = 0
     seed: int = 0
 

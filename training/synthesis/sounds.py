@@ -209,6 +209,26 @@ VOCALS: dict[str, str] = {
 }
 """Voice noises, and what a caption says of them."""
 
+AUDIOSET: dict[str, str] = {
+    "rain": "Rain",
+    "wind": "Wind",
+    "birds": "Bird",
+    "traffic": "Vehicle",
+    "keyboard": "Typing",
+    "waves": "Ocean",
+    "bell": "Bell",
+    "alarm": "Alarm",
+    "glass": "Glass",
+    "door": "Door",
+    "applause": "Applause",
+    "telephone": "Telephone",
+    "laughter": "Laughter",
+    "cough": "Cough",
+    "sniff": "Sniff",
+    "sigh": "Sigh",
+}
+"""What AudioSet's ontology (Gemmeke et al., 2017) calls these sounds."""
+
 SOUNDS: dict[str, Maker] = {
     "rain": _rain,
     "wind": _wind,

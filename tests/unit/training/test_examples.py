@@ -67,7 +67,10 @@ def test_every_branch_of_every_stage_can_be_encoded(pool: Pool, tokenizer: QwenA
             assert len(example.mel) == clip.frames <= 3_000
             assert len(example.phonemes) == clip.frames // 2
             assert (example.targets >= 0).sum() > len(branches)
-    assert tasks == {"word_times", "transcript", "emotion", "caption", "scene", "question", "vocal", "note"}
+    assert tasks == {
+        *("word_times", "transcript", "emotion", "caption", "scene", "question", "vocal", "note"),
+        *("events", "speaker"),
+    }
 
 
 def test_words_lie_inside_their_clip(pool: Pool) -> None:

@@ -53,8 +53,8 @@ def test_a_card_tells_its_figures_and_its_weights(tmp_path: Path) -> None:
 def test_a_curve_is_drawn_of_a_log(tmp_path: Path) -> None:
     log = tmp_path / "log.jsonl"
     log.write_text(
-        '{"step": 20, "answers": 3.0, "phonemes": 2.0, "heard": 2.0}\n'
-        '{"step": 40, "answers": 1.0, "phonemes": 1.0, "heard": 1.0}\n'
+        '{"step": 20, "answers": 3.0, "phonemes": 2.0, "tracks": 2.0}\n'
+        '{"step": 40, "answers": 1.0, "phonemes": 1.0, "tracks": 1.0}\n'
         '{"step": 40, "evaluation": {"wer": 90, "wer_random": 95, "wer_new_voice": 99}}\n'
     )
     draw_curve(log, tmp_path / "curve.svg")

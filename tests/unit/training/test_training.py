@@ -117,7 +117,7 @@ def test_a_branch_in_company_gets_the_loss_that_it_gets_alone(config: RunConfig,
                 batch,
                 **{
                     name: getattr(batch, name)[row : row + 1]
-                    for name in ("features", "lengths", "phonemes", "heard")
+                    for name in ("features", "lengths", "phonemes", "tracks")
                 },
                 **{
                     name: getattr(batch, name)[row : row + 1, kept]
