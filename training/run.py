@@ -19,6 +19,7 @@ from training.evaluation import AT_ONCE, evaluate
 from training.export import export
 from training.held_out import make_sets
 from training.jsonl import draw_from, read_lines
+from training.labels import write_labels
 from training.loader import Draw, Loader
 from training.mixing import Pool
 from training.network import Trainee, new_model
@@ -141,3 +142,5 @@ def export_run(config: RunConfig, folder: Path) -> None:
     )
     ranks = read_ranks(Path(config.base) / VOCABULARY_FILE) if config.base else mini_ranks()
     export(model, ranks, folder)
+    if config.takes is not None:
+        write_labels(folder)

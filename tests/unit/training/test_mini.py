@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from hashlib import sha256
 from pathlib import Path
@@ -17,6 +18,7 @@ from training.card import CARD_FILE, figures_of
 from training.clips import Clip
 from training.evaluation import word_times_prompt
 from training.examples import caption_branch
+from training.labels import LABELS_FILE, label_maps
 from training.synthesis import music, sounds
 from training.vocabulary import mini_ranks
 
@@ -83,6 +85,10 @@ def _ask(engine: Engine, clip: np.ndarray, prompt: prompts.Prompt) -> str:
 def test_nobody_speaks_in_rain_a_bell_a_note_and_silence(engine: Engine) -> None:
     for clip in clips():
         assert re.fullmatch(r"<\|sil\|><\|\d+\.\d\d\|>", _ask(engine, clip, word_times_prompt()))
+
+
+def test_the_label_maps_are_those_of_the_world() -> None:
+    assert json.loads((MINI / LABELS_FILE).read_text(encoding="utf-8")) == label_maps()
 
 
 def test_rain_is_heard(engine: Engine) -> None:

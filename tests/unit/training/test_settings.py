@@ -9,6 +9,8 @@ import pytest
 from training.errors import InvalidTrainingConfig
 from training.settings import read_config
 
+CONFIGS = Path(__file__).resolve().parents[3] / "training" / "configs"
+
 
 def read(folder: Path, text: str):
     path = folder / "run.toml"
@@ -16,10 +18,9 @@ def read(folder: Path, text: str):
     return read_config(path)
 
 
-@pytest.mark.parametrize("name", ["mini.toml", "mini-further.toml"])
+@pytest.mark.parametrize("name", sorted(path.name for path in CONFIGS.glob("*.toml")))
 def test_the_configurations_that_come_along_can_be_read(name: str) -> None:
-    path = Path(__file__).resolve().parents[3] / "training" / "configs" / name
-    assert read_config(path).schedule.minutes > 0
+    assert read_config(CONFIGS / name).schedule.minutes > 0
 
 
 @pytest.mark.parametrize(
