@@ -22,6 +22,9 @@ LANGUAGE_NAMES = {
 }
 CLOSED_QUESTIONS: dict[str, Callable[[Clip], bool]] = {
     "is somebody speaking": lambda clip: bool(clip.speakers),
+    "is there a human voice": lambda clip: bool(clip.speakers or clip.vocal),
+    "is somebody laughing": lambda clip: clip.vocal == "laughter",
+    "is somebody coughing": lambda clip: clip.vocal == "cough",
     "is there music": lambda clip: bool(clip.note),
     "is a woman speaking": lambda clip: "woman" in clip.speakers,
     "is a man speaking": lambda clip: "man" in clip.speakers,
