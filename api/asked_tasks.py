@@ -22,13 +22,13 @@ from pydantic_core import CoreSchema
 from api.inputs import Input, refusal
 from pipeline.tasks import TASKS, get_task
 from pipeline.tasks.requests import validate_request
-from pipeline.tasks.task import UnknownTask
+from pipeline.tasks.task import TaskOptions, UnknownTask
 
 EXAMPLES: dict[str, dict[str, Any]] = {
-    "transcribe": {"task": "transcribe", "options": {"language": "en", "timestamps": "word"}},
-    "caption": {"task": "caption", "options": {"style": "clotho"}},
-    "emotion": {"task": "emotion", "options": {"language": "en"}},
+    name: {"task": name, **({"options": task.example} if task.example else {})}
+    for name, task in TASKS.items()
 }
+"""How to ask each task in a job."""
 
 
 class AskedTask(Input):
@@ -71,7 +71,8 @@ class AskedTask(Input):
 def _documented() -> TypeAdapter[Any]:
     """Return the type that AskedTask accepts, spelled out: one model for each task, or its name."""
     by_task: Any = reduce(or_, [_model_of(name) for name in TASKS])
-    names: Any = Literal[tuple(TASKS)]
+    # A plain name means all defaults: not for tasks that must be told what to look for.
+    names: Any = Literal[tuple(name for name, task in TASKS.items() if not must_be_told(task.Options))]
     return TypeAdapter(Annotated[by_task, Field(discriminator="task")] | names)
 
 
@@ -81,12 +82,24 @@ def _model_of(name: str) -> Any:
     config = ConfigDict(
         extra="forbid",
         title=task.title,
-        json_schema_extra={"examples": [EXAMPLES.get(name, {"task": name})]},
+        json_schema_extra={"examples": [EXAMPLES[name]]},
     )
     return create_model(
         f"{name.capitalize()}Task",
         __config__=config,
         __doc__=task.description,
         task=(literal, Field(description="The name of the task.")),
-        options=(task.Options, Field(default_factory=task.Options, description="What to ask of it.")),
+        options=(task.Options, _options_field(task.Options)),
     )
+
+
+def must_be_told(options: type[TaskOptions]) -> bool:
+    """Say whether a task has an option without a default."""
+    return any(field.is_required() for field in options.model_fields.values())
+
+
+def _options_field(options: type[TaskOptions]) -> Any:
+    described = "What to ask of it."
+    if must_be_told(options):
+        return Field(description=described)
+    return Field(default_factory=options, description=described)

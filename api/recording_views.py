@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from db.states import RecordingState
-from db.tables import Annotation, JobRecording, Recording, Segment
+from db.tables import Annotation, JobRecording, Recording, Request, Segment, Summary
 
 
 class ErrorView(BaseModel):
@@ -58,6 +58,9 @@ class WordView(BaseModel):
     end_ms: int = Field(description="Its end.", examples=[1610])
     start_sample: int = Field(description="Its start in samples at 16 kHz.", examples=[19680])
     end_sample: int = Field(description="Its end in samples.", examples=[25760])
+    confidence: float | None = Field(
+        None, description="The model's mean probability of the word and its end stamp.", examples=[0.97]
+    )
 
 
 class SegmentView(BaseModel):
@@ -75,7 +78,15 @@ class SegmentView(BaseModel):
     text: str = Field(description="What was said.", examples=["Hello, who is calling?"])
     language: str | None = Field(description="Its language.", examples=["en"])
     words: list[WordView] = Field(description="Its words, when word times were asked for.")
-    avg_logprob: float | None = Field(description="Mean log-probability of its tokens.", examples=[-0.31])
+    avg_logprob: float | None = Field(
+        description="Mean log-probability of the tokens of the answer it comes from.", examples=[-0.31]
+    )
+    compression_ratio: float | None = Field(
+        description="How much smaller zlib makes its text; above 2.4 it repeats itself.", examples=[1.4]
+    )
+    no_speech_prob: float | None = Field(
+        description="How likely the model finds silence where the transcript begins.", examples=[0.02]
+    )
     flags: list[str] = Field(description="What a reader should know, such as `cut_by_limit` or `loop`.")
 
 
@@ -96,6 +107,18 @@ class AnnotationView(BaseModel):
     text: str | None = Field(description="What the model said.", examples=["neutral"])
     data: dict[str, Any] = Field(description="Further facts, by task.")
     flags: list[str] = Field(description="What a reader should know.")
+
+
+class SummaryView(BaseModel):
+    """What one request found, said of the whole recording."""
+
+    request_id: str = Field(description="The request.")
+    task: str = Field(description="Its task.", examples=["emotion"])
+    options: dict[str, Any] = Field(description="Its options, complete.")
+    label: str | None = Field(description="What holds for most of it.", examples=["neutral"])
+    text: str | None = Field(description="The same for reading.", examples=["neutral"])
+    confidence: float | None = Field(description="The share of the votes for the label.", examples=[0.83])
+    data: dict[str, Any] = Field(description="All votes, or further facts, by task.")
 
 
 def show_error(row: JobRecording | Recording) -> ErrorView | None:
@@ -119,3 +142,10 @@ def show_segment(segment: Segment) -> SegmentView:
 def show_annotation(annotation: Annotation) -> AnnotationView:
     """Show an annotation."""
     return AnnotationView.model_validate(annotation, from_attributes=True)
+
+
+def show_summary(row: tuple[Summary, Request]) -> SummaryView:
+    """Show a summary with what was asked."""
+    summary, request = row
+    facts = {name: getattr(summary, name) for name in SummaryView.model_fields if name not in ("options",)}
+    return SummaryView(**facts, options=request.options)

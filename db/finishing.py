@@ -25,6 +25,7 @@ from db.tables import (
     Request,
     Result,
     Segment,
+    Summary,
 )
 from db.types import new_id
 
@@ -49,11 +50,12 @@ class FinishWork:
 
 @dataclass(frozen=True)
 class NewFindings:
-    """The rows of one request, without ids: columns of ``segments`` and ``annotations`` by name."""
+    """The rows of one request, without ids: columns of ``segments``, ``annotations`` and ``summaries`` by name."""
 
     request_id: str
     segments: Sequence[Mapping[str, Any]]
     annotations: Sequence[Mapping[str, Any]]
+    summary: Mapping[str, Any] | None = None
 
 
 def start_finishes(session: Session, recording_id: str) -> int:
@@ -148,6 +150,9 @@ def complete_finish(session: Session, claim: Claim, findings: Sequence[NewFindin
         if moved:
             insert_rows(session, Segment, _owned(claim, found.request_id, found.segments))
             insert_rows(session, Annotation, _owned(claim, found.request_id, found.annotations))
+            if found.summary is not None:
+                owner = {"tenant": claim.tenant, "recording_id": claim.recording_id}
+                insert_rows(session, Summary, [{**owner, "request_id": found.request_id, **found.summary}])
     assert claim.job_recording_id is not None  # a finish pass is always of one recording of one job
     settle_recording(
         session, claim.job_id, claim.job_recording_id, _outcome(session, claim), actor=claim.worker

@@ -20,6 +20,7 @@ from db.tables import (
     RecordingRequest,
     Request,
     Segment,
+    Summary,
 )
 
 Found = TypeVar("Found", Segment, Annotation)
@@ -130,6 +131,17 @@ def list_annotations(
     if request_id is not None:
         query = query.where(Annotation.request_id == request_id)
     return session.scalars(query.limit(limit)).all()
+
+
+def list_summaries(session: Session, tenant: str, recording_id: str) -> Sequence[tuple[Summary, Request]]:
+    """Return what each request found, said of the whole recording, with the request; by task."""
+    rows = session.execute(
+        select(Summary, Request)
+        .join(Request, Request.id == Summary.request_id)
+        .where(Summary.tenant == tenant, Summary.recording_id == recording_id)
+        .order_by(Summary.task, Summary.request_id)
+    )
+    return [(summary, request) for summary, request in rows]
 
 
 def _page_of(

@@ -316,8 +316,10 @@ class Segment(Table):
     language: Mapped[str | None] = mapped_column(String(8))
     words: Mapped[list[Any]] = mapped_column(
         default=list
-    )  # [{word, start_ms, end_ms, start_sample, end_sample}]
+    )  # [{word, start_ms, end_ms, start_sample, end_sample, confidence}]
     avg_logprob: Mapped[float | None]
+    compression_ratio: Mapped[float | None]
+    no_speech_prob: Mapped[float | None]
     flags: Mapped[list[str]] = mapped_column(default=list)
     created_at: Mapped[datetime] = _created_column()
 
@@ -347,6 +349,23 @@ class Annotation(Table):
     text: Mapped[str | None] = mapped_column(Text)
     data: Mapped[dict[str, Any]] = mapped_column(default=dict)
     flags: Mapped[list[str]] = mapped_column(default=list)
+    created_at: Mapped[datetime] = _created_column()
+
+
+class Summary(Table):
+    """What one request found, said of the whole recording."""
+
+    __tablename__ = "summaries"
+    __table_args__ = (Index(None, "tenant", "task", "label"),)
+
+    recording_id: Mapped[str] = mapped_column(ForeignKey("recordings.id"), primary_key=True)
+    request_id: Mapped[str] = mapped_column(ForeignKey("requests.id"), primary_key=True)
+    tenant: Mapped[str] = _tenant_column()
+    task: Mapped[str] = mapped_column(String(32))
+    label: Mapped[str | None] = mapped_column(Text)
+    text: Mapped[str | None] = mapped_column(Text)
+    confidence: Mapped[float | None]  # the share of the votes for the label
+    data: Mapped[dict[str, Any]] = mapped_column(default=dict)
     created_at: Mapped[datetime] = _created_column()
 
 

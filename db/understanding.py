@@ -34,8 +34,11 @@ class UnderstandWork:
     timeline_uri: str
     channel_count: int
     channel: int
+    owned_start: int
+    owned_end: int
     heard_start: int
     heard_end: int
+    speech: Sequence[tuple[int, int]]  # inside the owned span
     requests: tuple[AskedRequest, ...]
 
 
@@ -75,8 +78,11 @@ def load_understand(session: Session, claim: Claim) -> UnderstandWork:
         timeline_uri=uri,
         channel_count=channel_count,
         channel=chunk.channel,
+        owned_start=chunk.owned_start,
+        owned_end=chunk.owned_end,
         heard_start=chunk.heard_start,
         heard_end=chunk.heard_end,
+        speech=tuple((start, end) for start, end in chunk.speech),
         requests=tuple(AskedRequest(r.id, r.task, r.options, r.prompt_version) for r in requests),
     )
 

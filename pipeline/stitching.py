@@ -37,6 +37,7 @@ def stitch(task_name: str, options: Mapping[str, Any], parts: Iterable[Part]) ->
     return Findings(
         segments=tuple(replace(one, index=i) for i, one in enumerate(_by_start(found.segments))),
         annotations=tuple(replace(one, index=i) for i, one in enumerate(_by_start(found.annotations))),
+        summary=found.summary,
     )
 
 

@@ -32,8 +32,9 @@ class Numbers:
 class Answer:
     """One branch's result.
 
-    ``text`` keeps control tokens (``<|0.54|>hello<|0.86|>``) and leaves out the token that ended it; ``ids`` and
-    ``logprobs`` run in step and include that token. ``scores`` maps each asked text to its log-probability.
+    ``text`` keeps control tokens (``<|0.54|>hello<|0.86|>``) and leaves out the token that ended it; ``ids``,
+    ``logprobs`` and ``starts`` run in step and include that token: ``starts`` says at which character of ``text`` the
+    token's own begin, and is empty where nobody counted. ``scores`` maps each asked text to its log-probability.
     """
 
     text: str
@@ -42,6 +43,7 @@ class Answer:
     finish_reason: FinishReason
     scores: dict[str, float] = field(default_factory=dict)
     numbers: Numbers = Numbers()
+    starts: tuple[int, ...] = ()
 
     @property
     def avg_logprob(self) -> float | None:

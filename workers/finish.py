@@ -31,6 +31,7 @@ def find(work: FinishWork, request: HeardRequest) -> NewFindings:
         request.id,
         segments=[_segment_row(segment) for segment in found.segments],
         annotations=[_annotation_row(annotation) for annotation in found.annotations],
+        summary=None if found.summary is None else {"task": request.task, **vars(found.summary)},
     )
 
 
@@ -63,8 +64,12 @@ def _segment_row(segment: Segment) -> Mapping[str, Any]:
         "channel": segment.channel,
         "text": segment.text,
         "language": segment.language,
-        "words": [{"word": word.text, **_place(word)} for word in segment.words],
+        "words": [
+            {"word": word.text, **_place(word), "confidence": word.confidence} for word in segment.words
+        ],
         "avg_logprob": segment.avg_logprob,
+        "compression_ratio": segment.compression_ratio,
+        "no_speech_prob": segment.no_speech_prob,
         "flags": list(segment.flags),
     }
 

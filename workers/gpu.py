@@ -28,7 +28,8 @@ def load_engine(settings: Settings) -> Engine:
     if settings.model == "tiny":
         source = settings.data_dir.absolute() / "models" / "tiny"
         write_tiny(source)
-    return Engine.load(source, device=settings.device, places=settings.places)
+    # As many places again for windows of chunks, which some tasks hear by themselves.
+    return Engine.load(source, device=settings.device, places=2 * settings.places)
 
 
 def open_lanes(context: WorkerContext) -> Sequence[Lane]:

@@ -1,23 +1,50 @@
-"""Say what a worker needs of the engine, so that everything but the GPU worker's entry stays free of torch."""
+"""Ask an engine what a pass's tasks want to know about one chunk; free of torch.
+
+The chunk is opened once for all questions about the whole of it. Questions about a window of it open that window for
+themselves, a few at a time: a place that is not free is waited for.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import Future
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from qwen_audio.answers import Answer
-from qwen_audio.tags import Prompt, Tag
+from pipeline.hearing import Hearings
+from pipeline.tasks.findings import Span
+from pipeline.tasks.questions import STOP_TAGS, Question
+from qwen_audio.answers import Answer, FinishReason
+from qwen_audio.errors import EngineFull
+from qwen_audio.tags import Prompt, Tag, TimeTag
+
+CHECK_SECONDS = 0.5  # between two looks at the lease while the engine works
+PLACE_SECONDS = 0.02  # between two tries for a place
+MAX_WINDOWS = 4  # of one chunk, open at a time
+
+
+class PassTooSlow(Exception):
+    """The engine did not answer within the pass's time."""
+
+    code = "pass_deadline"
+    retryable = True
 
 
 class Prefix(Protocol):
-    """One chunk's audio, encoded once; its branches share it."""
+    """One clip's audio, encoded once; its branches share it."""
 
     def branch(
-        self, prompt: Prompt, limit: int, stop: Sequence[Tag] = (), deadline: float | None = None
+        self,
+        prompt: Prompt,
+        limit: int,
+        stop: Sequence[Tag] = (),
+        deadline: float | None = None,
+        score: Sequence[Tag | TimeTag | str] | None = None,
     ) -> Future[Answer]:
         """Ask; ``deadline`` is on the clock of ``time.monotonic``."""
 
@@ -33,4 +60,78 @@ class Engine(Protocol):
         """A hash that names the weights."""
 
     def open(self, samples: NDArray[np.int16]) -> Prefix:
-        """Take one chunk, shape (samples,), 16 kHz."""
+        """Take one clip, shape (samples,), 16 kHz; raises ``EngineFull`` where no place is free."""
+
+
+@dataclass
+class ChunkTalk:
+    """One chunk's conversation with an engine; ``check`` is called now and then and raises when the work is moot."""
+
+    engine: Engine
+    samples: NDArray[np.int16]
+    deadline: float
+    check: Callable[[], None]
+    _prefixes: dict[Span | None, Prefix] = field(default_factory=dict)
+    _pending: dict[Future[Answer], Question] = field(default_factory=dict)
+    _waiting: deque[Question] = field(default_factory=deque)
+
+    def run(self, hearings: Hearings) -> None:
+        """Ask and answer until every hearing has its parsed data; raises ``PassTooSlow``, and what a branch raises."""
+        try:
+            while not hearings.is_over:
+                self._waiting.extend(hearings.new_questions())
+                self._ask()
+                timeout = PLACE_SECONDS if self._waiting else CHECK_SECONDS
+                done = wait(self._pending, timeout, FIRST_COMPLETED).done if self._pending else ()
+                if not self._pending:
+                    time.sleep(PLACE_SECONDS)
+                self.check()
+                for future in done:
+                    question = self._pending.pop(future)
+                    hearings.give(question, _in_time(future.result()))
+                self._close_unused(hearings.is_over)
+        finally:
+            for prefix in self._prefixes.values():
+                prefix.close()
+
+    def _ask(self) -> None:
+        """Hand the engine every question whose clip is open or can be opened now."""
+        if time.monotonic() >= self.deadline:
+            raise PassTooSlow("the engine did not answer within the pass's time")
+        for _ in range(len(self._waiting)):
+            question = self._waiting.popleft()
+            prefix = self._prefix(question.window)
+            if prefix is None:
+                self._waiting.append(question)
+                continue
+            future = prefix.branch(
+                question.prompt,
+                question.limit,
+                stop=STOP_TAGS,
+                deadline=self.deadline,
+                score=question.candidates or None,
+            )
+            self._pending[future] = question
+
+    def _prefix(self, window: Span | None) -> Prefix | None:
+        if window not in self._prefixes:
+            if window is not None and sum(one is not None for one in self._prefixes) >= MAX_WINDOWS:
+                return None
+            start, end = window or (0, len(self.samples))
+            try:
+                self._prefixes[window] = self.engine.open(self.samples[start:end])
+            except EngineFull:
+                return None
+        return self._prefixes[window]
+
+    def _close_unused(self, is_over: bool) -> None:
+        """Give windows back that nobody asks about; the whole chunk stays open until the end."""
+        used = {question.window for question in (*self._pending.values(), *self._waiting)}
+        for window in [one for one in self._prefixes if one is not None and one not in used]:
+            self._prefixes.pop(window).close()
+
+
+def _in_time(answer: Answer) -> Answer:
+    if answer.finish_reason in (FinishReason.DEADLINE, FinishReason.CANCELLED):
+        raise PassTooSlow("an answer was not there within the pass's time")
+    return answer

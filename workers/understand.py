@@ -1,9 +1,10 @@
-"""Hear one chunk: read its samples, ask all its requests in one pass, parse and store the answers."""
+"""Hear one chunk: read its samples, let all its tasks ask in one pass, store what they understood."""
 
 from __future__ import annotations
 
+import math
 import time
-from concurrent.futures import Future, wait
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,22 +13,17 @@ from numpy.typing import NDArray
 
 from db.states import PassKind
 from db.understanding import AskedRequest, NewResult, UnderstandWork, complete_understand, load_understand
+from pipeline.hearing import Hearings
 from pipeline.tasks import get_task
-from pipeline.timeline import SAMPLING_RATE, byte_range, channel_samples
+from pipeline.tasks.parsed import Parsed
+from pipeline.tasks.questions import HeardChunk, Hearing, Question
+from pipeline.timeline import byte_range, channel_samples
 from qwen_audio.answers import Answer, FinishReason
 from workers.context import WorkerContext
-from workers.hearing import Engine, Prefix
+from workers.hearing import ChunkTalk, Engine
 from workers.leases import Lease
 
 PASS_SECONDS = 600.0  # wall clock for one chunk with all its requests
-CHECK_SECONDS = 0.5  # between two looks at the lease while the engine works
-
-
-class PassTooSlow(Exception):
-    """The engine did not answer within the pass's time."""
-
-    code = "pass_deadline"
-    retryable = True
 
 
 @dataclass(frozen=True)
@@ -42,54 +38,80 @@ class Ear:
         claim = lease.claim
         with context.database.read() as session:
             work = load_understand(session, claim)
-        results = self._ask(work, read_samples(context, work), lease) if work.requests else []
+        results = self._hear(work, read_samples(context, work), lease) if work.requests else []
         with context.database.write() as session:
             finishes = complete_understand(session, claim, results)
         if finishes:
             context.doorbell.ring(PassKind.FINISH, count=finishes)
 
-    def _ask(self, work: UnderstandWork, samples: NDArray[np.int16], lease: Lease) -> list[NewResult]:
-        deadline = time.monotonic() + PASS_SECONDS
-        prefix = self.engine.open(samples)
-        try:
-            branches = [_branch(prefix, request, len(samples), deadline) for request in work.requests]
-            while wait(branches, timeout=CHECK_SECONDS).not_done:
-                lease.check()
-            return [
-                self._result(request, branch.result(), len(samples))
-                for request, branch in zip(work.requests, branches, strict=True)
-            ]
-        finally:
-            prefix.close()
+    def _hear(self, work: UnderstandWork, samples: NDArray[np.int16], lease: Lease) -> list[NewResult]:
+        chunk = heard_chunk(work)
+        hearings = Hearings({request.id: _hearing(request, chunk) for request in work.requests})
+        ChunkTalk(self.engine, samples, time.monotonic() + PASS_SECONDS, lease.check).run(hearings)
+        return [
+            self._result(
+                request,
+                hearings.parsed[request.id],
+                [(question, hearings.answers[question]) for question in hearings.used[request.id]],
+            )
+            for request in work.requests
+        ]
 
-    def _result(self, request: AskedRequest, answer: Answer, heard_samples: int) -> NewResult:
-        if answer.finish_reason in (FinishReason.DEADLINE, FinishReason.CANCELLED):
-            raise PassTooSlow(f"{request.task} was not answered within {PASS_SECONDS:.0f} s")
-        task = get_task(request.task)
-        parsed = task.parse(answer, heard_samples, _options(request))
+    def _result(
+        self, request: AskedRequest, parsed: Parsed, said: Sequence[tuple[Question, Answer]]
+    ) -> NewResult:
+        decoded = [answer for _, answer in said if answer.finish_reason is not FinishReason.SCORED]
+        logprobs = [logprob for answer in decoded for logprob in answer.logprobs]
+        unusual = [one.finish_reason for one in decoded if one.finish_reason is not FinishReason.STOP]
         return NewResult(
             request_id=request.id,
-            raw_text=answer.text.replace("\x00", "\N{REPLACEMENT CHARACTER}"),  # PostgreSQL holds no NUL
+            raw_text=_storable("\n".join(answer.text for answer in decoded)),
             parsed=parsed,
-            flags=list(parsed.get("flags", [])),
-            finish_reason=answer.finish_reason,
-            avg_logprob=answer.avg_logprob,
-            tokens=len(answer.ids),
+            flags=list(parsed["flags"]),
+            finish_reason=unusual[0] if unusual else FinishReason.STOP if decoded else FinishReason.SCORED,
+            avg_logprob=_mean(logprobs),
+            tokens=sum(len(answer.ids) for answer in decoded),
             model=self.model,
             model_revision=self.engine.revision,
             prompt_version=request.prompt_version,
-            numbers=asdict(answer.numbers),
+            numbers={"answers": [_numbers(question, answer) for question, answer in said]},
         )
 
 
-def _options(request: AskedRequest) -> Any:
-    return get_task(request.task).Options.model_validate(dict(request.options))
+def heard_chunk(work: UnderstandWork) -> HeardChunk:
+    """Return what tasks know of a chunk; speech that runs through a seam goes on to the end of what is heard."""
+    spans = []
+    for start, end in work.speech:
+        begin = work.heard_start if start == work.owned_start else start
+        stop = work.heard_end if end == work.owned_end else end
+        spans.append((begin - work.heard_start, stop - work.heard_start))
+    return HeardChunk(work.heard_end - work.heard_start, tuple(spans))
 
 
-def _branch(prefix: Prefix, request: AskedRequest, heard_samples: int, deadline: float) -> Future[Answer]:
-    task, options = get_task(request.task), _options(request)
-    limit = task.limit(options, heard_samples / SAMPLING_RATE)
-    return prefix.branch(task.prompt(options), limit, stop=task.stop, deadline=deadline)
+def _hearing(request: AskedRequest, chunk: HeardChunk) -> Hearing:
+    task = get_task(request.task)
+    return task.hear(chunk, task.Options.model_validate(dict(request.options)))
+
+
+def _storable(text: str) -> str:
+    return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL holds no NUL
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values and all(map(math.isfinite, values)) else None
+
+
+def _numbers(question: Question, answer: Answer) -> dict[str, Any]:
+    """Return what one question was and cost, for those who look closer."""
+    finite = {text: score for text, score in answer.scores.items() if math.isfinite(score)}
+    return {
+        "prompt": _storable(str(question.prompt)),
+        "window": question.window,
+        "limit": question.limit,
+        "finish_reason": answer.finish_reason,
+        **({"scores": finite} if finite else {}),
+        **asdict(answer.numbers),
+    }
 
 
 def read_samples(context: WorkerContext, work: UnderstandWork) -> NDArray[np.int16]:

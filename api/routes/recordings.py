@@ -14,9 +14,11 @@ from api.recording_views import (
     AnnotationView,
     RecordingView,
     SegmentView,
+    SummaryView,
     show_annotation,
     show_recording,
     show_segment,
+    show_summary,
 )
 from api.services import Wired
 from api.tenancy import Tenant
@@ -55,6 +57,15 @@ def get_recording(recording_id: Id, services: Wired, tenant: Tenant) -> Recordin
     """Return what is known of a recording: format, length, speech, warnings."""
     with services.database.read() as session:
         return show_recording(queries.get_recording(session, tenant, recording_id))
+
+
+@router.get("/{recording_id}/summaries", summary="List summaries")
+def list_summaries(recording_id: Id, services: Wired, tenant: Tenant) -> Page[SummaryView]:
+    """List what each request found, said of the whole recording. There are few: it is always one page."""
+    with services.database.read() as session:
+        queries.get_recording(session, tenant, recording_id)
+        rows = queries.list_summaries(session, tenant, recording_id)
+        return Page(items=[show_summary(row) for row in rows], next=None)
 
 
 @router.get("/{recording_id}/segments", summary="List segments")

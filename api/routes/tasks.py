@@ -20,6 +20,11 @@ class TaskView(BaseModel):
     name: str = Field(description="What a job calls it.", examples=["caption"])
     title: str = Field(description="What people call it.", examples=["Caption"])
     description: str = Field(description="What it finds.")
+    is_experimental: bool = Field(
+        description="Whether its prompt is our guess: the tag exists, none was published."
+    )
+    model: str = Field(description="The checkpoint it needs: base or chat.", examples=["base"])
+    cost: str = Field(description="What it costs beside the audio, which all tasks of a chunk share.")
     options: dict[str, Any] = Field(description="JSON Schema of its options, with their defaults.")
     example: dict[str, Any] = Field(description="How to ask it in a job.", examples=[EXAMPLES["caption"]])
 
@@ -32,8 +37,11 @@ def list_tasks() -> Page[TaskView]:
             name=name,
             title=task.title,
             description=task.description,
+            is_experimental=task.is_experimental,
+            model=task.model_kind,
+            cost=task.cost,
             options=task.Options.model_json_schema(),
-            example=EXAMPLES.get(name, {"task": name}),
+            example=EXAMPLES[name],
         )
         for name, task in TASKS.items()
     ]

@@ -6,15 +6,42 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from pipeline.tasks.ask import Ask
 from pipeline.tasks.caption import Caption
 from pipeline.tasks.emotion import Emotion
+from pipeline.tasks.events import Events
+from pipeline.tasks.experiments import Entities, Keywords, Speaker
+from pipeline.tasks.language import SpokenLanguage
+from pipeline.tasks.locate import Locate
+from pipeline.tasks.music import Music
+from pipeline.tasks.scene import Scene
 from pipeline.tasks.task import Task, UnknownTask
 from pipeline.tasks.transcribe import Transcribe
+from pipeline.tasks.translate import Translate
+from pipeline.tasks.vocal import Vocal
 
 TASKS: Mapping[str, Task[Any]] = MappingProxyType(
-    {task.name: task for task in (Transcribe(), Caption(), Emotion())}
+    {
+        task.name: task
+        for task in (
+            Transcribe(),
+            Translate(),
+            SpokenLanguage(),
+            Caption(),
+            Scene(),
+            Emotion(),
+            Vocal(),
+            Music(),
+            Ask(),
+            Locate(),
+            Events(),
+            Speaker(),
+            Keywords(),
+            Entities(),
+        )
+    }
 )
-"""Every task by its name."""
+"""Every task by its name; the experimental ones last."""
 
 
 def get_task(name: str) -> Task[Any]:

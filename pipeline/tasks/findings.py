@@ -45,6 +45,17 @@ class Part:
                 f"not inside the heard {self.heard_start}..{self.heard_end}"
             )
 
+    def owns(self, sample: int) -> bool:
+        """Say whether a place of the timeline is this part's to speak of."""
+        return self.owned_start <= sample < self.owned_end
+
+    @property
+    def speech_samples(self) -> int:
+        """How much of the owned span is speech; all of it where nobody looked."""
+        if self.speech is None:
+            return self.owned_end - self.owned_start
+        return sum(end - start for start, end in self.speech)
+
     @property
     def speech_extent(self) -> Span:
         """From the first to the last owned speech sample; the owned span where no speech is known."""
@@ -65,6 +76,7 @@ class Word:
     text: str
     start_sample: int
     end_sample: int
+    confidence: float | None = None  # the model's mean probability of its tokens
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,8 @@ class Segment:
     language: str
     words: tuple[Word, ...] = ()
     avg_logprob: float | None = None
+    compression_ratio: float | None = None
+    no_speech_prob: float | None = None
     flags: tuple[str, ...] = ()
 
 
@@ -101,8 +115,19 @@ class Annotation:
 
 
 @dataclass(frozen=True)
+class Summary:
+    """What one request found, said of the whole recording: ``confidence`` is the share of the votes for ``label``."""
+
+    label: str | None = None
+    text: str | None = None
+    confidence: float | None = None
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Findings:
-    """All that one request found in one recording."""
+    """All that one request found in one recording; ``summary`` is None where there is nothing to say."""
 
     segments: tuple[Segment, ...] = ()
     annotations: tuple[Annotation, ...] = ()
+    summary: Summary | None = None

@@ -10,13 +10,15 @@ from the start of what was heard. Source: ``eval_audio/EVALUATION.md`` of Qwen-A
 
 from __future__ import annotations
 
+import math
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import accumulate
 
 from pipeline.tasks.findings import SAMPLES_PER_SECOND, Word
-from pipeline.tasks.task import Flag
+from pipeline.tasks.parsed import Flag
 from pipeline.tasks.text import has_control_token, has_letters, readable
 from qwen_audio.tags import Tag, TimeTag
 
@@ -28,24 +30,49 @@ CLIP_START = str(TimeTag(0))
 STAMP = re.compile(r"<\|((?:30\.00|[12]?\d\.\d\d))\|>")
 
 
-def parse_word_times(text: str, heard_samples: int) -> tuple[list[Word], list[Flag]]:
+def parse_word_times(
+    text: str, heard_samples: int, starts: Sequence[int] = (), logprobs: Sequence[float] = ()
+) -> tuple[list[Word], list[Flag]]:
     """Return the words of an answer in order, and the flags that say what was mended.
 
-    Words lie inside ``0..heard_samples`` and never run backwards. Without a single stamp there are no words, even
-    when there is text: the caller then has text without times.
+    ``starts`` and ``logprobs`` are those of an ``Answer``; without them words have no confidence. Words lie inside
+    ``0..heard_samples`` and never run backwards. Without a single stamp there are no words, even when there is text:
+    the caller then has text without times.
     """
-    pieces = STAMP.split(text if text.lstrip().startswith(CLIP_START) else CLIP_START + text)
-    stamps, slots = pieces[1::2], pieces[2::2]  # slot i follows stamp i; the last one has no end
+    lead = "" if text.lstrip().startswith(CLIP_START) else CLIP_START
+    stamps, slots, places = _take_apart(lead + text)  # slot i follows stamp i; the last one has no end
     if len(stamps) == 1:
         return [], [Flag.STRAY_TAGS] if _has_stray_tags(text) else []
     flags = [Flag.STRAY_TAGS] if any(map(_has_stray_tags, slots)) else []
     times, broken = _settle_times([round(float(stamp) * 100) for stamp in stamps], heard_samples)
     words: list[Word] = []
-    for slot, start, end in zip(slots, times, [*times[1:], None], strict=True):
+    for slot, place, start, end in zip(slots, places, times, [*times[1:], None], strict=True):
         said, regular = _words_of_slot(slot, start, end, heard_samples)
         broken |= not regular
-        words.extend(said)
+        begin = place - len(lead)
+        sure = _confidence(begin, begin + len(slot), starts, logprobs)
+        words.extend(replace(word, confidence=sure) for word in said)
     return _attach_punctuation(words), flags + ([Flag.REPAIRED_TIMES] if broken else [])
+
+
+def _take_apart(text: str) -> tuple[list[str], list[str], list[int]]:
+    """Return the stamps, what follows each of them, and at which character that begins."""
+    found = list(STAMP.finditer(text))
+    places = [match.end() for match in found]
+    ends = [*(match.start() for match in found[1:]), len(text)]
+    return (
+        [match[1] for match in found],
+        [text[begin:end] for begin, end in zip(places, ends, strict=True)],
+        places,
+    )
+
+
+def _confidence(begin: int, end: int, starts: Sequence[int], logprobs: Sequence[float]) -> float | None:
+    """Return the mean probability of the tokens that begin between two characters."""
+    inside = logprobs[bisect_left(starts, begin) : bisect_left(starts, end)]
+    if not inside or not all(map(math.isfinite, inside)):
+        return None
+    return round(math.exp(sum(inside) / len(inside)), 4)
 
 
 def _has_stray_tags(slot: str) -> bool:
@@ -110,6 +137,6 @@ def _attach_punctuation(words: Sequence[Word]) -> list[Word]:
     for word in words:
         if attached and not has_letters(word.text):
             last = attached.pop()
-            word = Word(last.text + word.text, last.start_sample, last.end_sample)
+            word = replace(last, text=last.text + word.text)
         attached.append(word)
     return attached

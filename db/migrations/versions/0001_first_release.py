@@ -1,10 +1,9 @@
-"""Create every table and view of the first release."""
+"""Create every table of the first release."""
 
 import sqlalchemy as sa
 from alembic import op
 
 from db.types import Id, Json, UtcDateTime
-from db.views import view_definitions
 
 revision = "0001"
 down_revision = None
@@ -333,6 +332,3 @@ def upgrade() -> None:
     op.create_index(
         op.f("ix_results_recording_id_request_id"), "results", ["recording_id", "request_id"], unique=False
     )
-
-    for name, select in view_definitions(op.get_bind().dialect.name).items():
-        op.execute(f"CREATE VIEW {name} AS {select}")

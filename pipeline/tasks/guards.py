@@ -1,0 +1,44 @@
+"""Guard transcripts against what speech models invent: loops, and words where nobody speaks."""
+
+from __future__ import annotations
+
+import zlib
+
+from pipeline.tasks.parsed import Flag, confidence
+from qwen_audio.answers import Answer, FinishReason
+
+MAX_COMPRESSION_RATIO = 2.4  # above, text repeats itself (openai/whisper's threshold)
+MIN_TEXT_BYTES = 48  # short texts compress too differently to tell
+NO_SPEECH_PROB = 0.6  # above, together with ...
+NO_SPEECH_LOGPROB = -1.0  # ... answers less sure than this, nobody speaks (openai/whisper's thresholds)
+
+
+def compression_ratio(text: str) -> float | None:
+    """Return how much smaller zlib makes the text, as openai/whisper defines it; None for no text."""
+    raw = text.encode()
+    return round(len(raw) / len(zlib.compress(raw)), 3) if raw else None
+
+
+def is_loop(answer: Answer, text: str) -> bool:
+    """Say whether an answer goes round in circles."""
+    ratio = compression_ratio(text)
+    long_enough = len(text.encode()) >= MIN_TEXT_BYTES
+    return answer.finish_reason is FinishReason.LOOP or (
+        ratio is not None and long_enough and ratio > MAX_COMPRESSION_RATIO
+    )
+
+
+def is_invented(answer: Answer, no_speech_prob: float | None) -> bool:
+    """Say whether words came although the model itself hears no speech."""
+    sure = confidence(answer)
+    return (
+        no_speech_prob is not None
+        and no_speech_prob > NO_SPEECH_PROB
+        and sure is not None
+        and sure < NO_SPEECH_LOGPROB
+    )
+
+
+def with_flag(flags: list[str], flag: Flag) -> list[str]:
+    """Return the flags with one more, once."""
+    return flags if flag in flags else [*flags, str(flag)]

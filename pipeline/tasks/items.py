@@ -1,0 +1,143 @@
+"""Handle answers that say one thing about a window of a chunk: read them, place them, join neighbours, count votes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+from pipeline.tasks.findings import Annotation, Part, Span, Summary
+from pipeline.tasks.parsed import Flag, Parsed, confidence, ending_flags
+from pipeline.tasks.text import has_control_token, has_letters, readable
+from qwen_audio.answers import Answer
+
+AROUND_A_LABEL = " \t\n\"'.,;:!?-。，"
+MAX_LABEL_CHARACTERS = 64
+
+
+def read_text(answer: Answer, language: str = "en") -> tuple[str, list[Flag]]:
+    """Return an answer that should hold words only, and what to know about it."""
+    text = readable(answer.text, language)
+    flags = [Flag.STRAY_TAGS] if has_control_token(answer.text) else []
+    if not has_letters(text):
+        flags.append(Flag.UNPARSED if text or flags else Flag.EMPTY)
+    return text, [*flags, *ending_flags(answer)]
+
+
+def as_label(text: str) -> str | None:
+    """Return a word or two for grouping: lower case, without marks around it."""
+    return text.lower()[:MAX_LABEL_CHARACTERS].strip(AROUND_A_LABEL) or None
+
+
+def item(
+    window: Span,
+    text: str,
+    label: str | None = None,
+    *,
+    answer: Answer | None = None,
+    flags: Iterable[Flag] = (),
+    data: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return one thing said about a window, (start, end) samples from the heard start, as JSON data."""
+    return {
+        "start_sample": window[0],
+        "end_sample": window[1],
+        "text": text,
+        "label": label,
+        "avg_logprob": None if answer is None else confidence(answer),
+        "data": data or {},
+        "flags": [str(flag) for flag in flags],
+    }
+
+
+def parsed_items(items: Sequence[dict[str, Any]], flags: Iterable[Flag] = (), /, **more: Any) -> Parsed:
+    """Return the parsed data of a chunk: its items, and every flag once."""
+    all_flags = [*map(str, flags), *(flag for one in items for flag in one["flags"])]
+    return {"items": list(items), **more, "flags": list(dict.fromkeys(all_flags))}
+
+
+def annotate(task: str, parts: Iterable[Part], data: dict[str, Any] | None = None) -> list[Annotation]:
+    """Put every item that says something on the timeline; those of the whole chunk take its owned span.
+
+    An item in the overlap of two chunks belongs to the one that owns its middle.
+    """
+    found = []
+    for part in parts:
+        for one in (part.parsed or {}).get("items", ()):
+            if not has_letters(one["text"]):
+                continue
+            start, end = part.heard_start + one["start_sample"], part.heard_start + one["end_sample"]
+            if (start, end) == (part.heard_start, part.heard_end):
+                start, end = part.owned_start, part.owned_end
+            elif not part.owns((start + end) // 2):
+                continue
+            found.append(
+                Annotation(
+                    task=task,
+                    channel=part.channel,
+                    index=0,  # numbered when the recording is stitched
+                    start_sample=start,
+                    end_sample=end,
+                    label=one["label"],
+                    text=one["text"],
+                    data={"avg_logprob": one["avg_logprob"], **(data or {}), **one["data"]},
+                    flags=tuple(one["flags"]),
+                )
+            )
+    return found
+
+
+def join_equal(found: Sequence[Annotation]) -> list[Annotation]:
+    """Join annotations of a channel that say the same and meet: what lasts over chunks is one finding.
+
+    ``avg_logprob`` becomes the mean weighted by length; what else is in ``data`` is the first one's.
+    """
+    joined: list[Annotation] = []
+    by_place = sorted(found, key=lambda one: (one.channel, one.label or "", one.text, one.start_sample))
+    for _, group in groupby(by_place, key=lambda one: (one.channel, one.label, one.text)):
+        run: list[Annotation] = []
+        for one in group:
+            if run and one.start_sample > run[-1].end_sample:
+                joined.append(_joined(run))
+                run = []
+            run.append(one)
+        joined.append(_joined(run))
+    return sorted(joined, key=lambda one: (one.channel, one.start_sample))
+
+
+def _joined(run: Sequence[Annotation]) -> Annotation:
+    first = run[0]
+    if len(run) == 1:
+        return first
+    known = [
+        (one.data["avg_logprob"], one.end_sample - one.start_sample)
+        for one in run
+        if one.data.get("avg_logprob") is not None
+    ]
+    weight = sum(length for _, length in known)
+    mean = sum(value * length for value, length in known) / weight if weight else None
+    return Annotation(
+        task=first.task,
+        channel=first.channel,
+        index=first.index,
+        start_sample=first.start_sample,
+        end_sample=max(one.end_sample for one in run),
+        label=first.label,
+        text=first.text,
+        data={**first.data, "avg_logprob": mean},
+        flags=tuple(dict.fromkeys(flag for one in run for flag in one.flags)),
+    )
+
+
+def vote(found: Sequence[Annotation]) -> Summary | None:
+    """Let annotations vote for their labels with their lengths; None where no label was found."""
+    votes: dict[str, int] = {}
+    for one in found:
+        if one.label is not None:
+            votes[one.label] = votes.get(one.label, 0) + one.end_sample - one.start_sample
+    total = sum(votes.values())
+    if not total:
+        return None
+    label = max(sorted(votes), key=votes.__getitem__)
+    shares = {name: round(value / total, 4) for name, value in sorted(votes.items())}
+    return Summary(label=label, text=label, confidence=shares[label], data={"votes": shares})
