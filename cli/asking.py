@@ -1,4 +1,7 @@
-"""Read tasks from the command line: ``caption`` or ``transcribe:timestamps=word,language=en``."""
+"""Read tasks from the command line: ``caption``, ``transcribe:timestamps=word,language=en``, or options as JSON.
+
+A value with bars is a list, ``choices=yes|no``; a text with commas needs JSON: ``ask:{"question": "rain, or wind?"}``.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,14 @@ from typing import Any
 
 from cli.errors import InvalidTask
 
-FORM = "NAME or NAME:OPTION=VALUE,OPTION=VALUE"
+FORM = "NAME or NAME:OPTION=VALUE,OPTION=VALUE or NAME:{JSON}"
 
 
 def parse_task(text: str) -> dict[str, Any]:
     """Return the task as the API takes it. Whether it exists, and its options, the API says."""
     name, colon, rest = text.partition(":")
+    if rest.lstrip().startswith("{"):
+        return {"task": name.strip(), "options": _from_json(text, rest)}
     options: dict[str, Any] = {}
     for pair in rest.split(",") if colon else []:
         option, equals, value = pair.partition("=")
@@ -24,8 +29,18 @@ def parse_task(text: str) -> dict[str, Any]:
     return {"task": name.strip(), "options": options}
 
 
+def _from_json(text: str, options: str) -> dict[str, Any]:
+    try:
+        read: dict[str, Any] = json.loads(options)
+    except json.JSONDecodeError as error:
+        raise InvalidTask(f"the options of {text!r} are no JSON ({error}): write {FORM}") from None
+    return read
+
+
 def _value(text: str) -> Any:
-    """Return true, false and numbers as such, and anything else as text."""
+    """Return true, false and numbers as such, texts between bars as a list, and anything else as text."""
+    if "|" in text:
+        return [part.strip() for part in text.split("|")]
     try:
         value = json.loads(text)
     except json.JSONDecodeError:

@@ -60,6 +60,19 @@ def segments_table(segments: Iterable[Json]) -> Table:
     return table
 
 
+def summaries_table(summaries: Iterable[Json]) -> Table:
+    """Return one row for each request, with what holds for the whole recording."""
+    table = _table("task", "of the whole recording", "share")
+    for summary in summaries:
+        share = summary["confidence"]
+        table.add_row(
+            summary["task"],
+            plain(summary["text"] or summary["label"] or ""),
+            "" if share is None else f"{100 * share:.0f} %",
+        )
+    return table
+
+
 def annotations_table(annotations: Iterable[Json]) -> Table:
     """Return one row for each annotation."""
     table = _table("start", "end", "ch", "task", "text", "flags")
@@ -76,12 +89,15 @@ def annotations_table(annotations: Iterable[Json]) -> Table:
 
 
 def tasks_table(tasks: Iterable[Json]) -> Table:
-    """Return one row for each task, with its options and their defaults."""
-    table = _table("task", "what it finds", "options (default first)")
+    """Return one row for each task, with its cost, its options and their defaults."""
+    table = _table("task", "what it finds", "what it costs", "options (default first)")
     for task in tasks:
         options = task["options"].get("properties", {})
         table.add_row(
-            task["name"], plain(task["description"]), plain("\n".join(map(_option, options.items())))
+            task["name"],
+            plain(task["description"]),
+            plain(task["cost"]),
+            plain("\n".join(map(_option, options.items()))),
         )
     return table
 
@@ -97,6 +113,8 @@ def _table(*columns: str) -> Table:
 
 def _option(item: tuple[str, Json]) -> str:
     name, schema = item
+    if "enum" not in schema and schema.get("type") != "boolean":
+        return f"{name}=TEXT" if schema.get("type") == "string" else f"{name}=A|B|..."
     default = schema.get("default")
     values = schema.get("enum") or (
         [False, True] if schema.get("type") == "boolean" else [schema.get("type")]

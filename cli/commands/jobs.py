@@ -12,7 +12,14 @@ from cli.asking import FORM, parse_task
 from cli.client import ApiClient, Json
 from cli.errors import ApiProblem
 from cli.sources import find_sources
-from cli.tables import annotations_table, jobs_table, recordings_table, segments_table, tasks_table
+from cli.tables import (
+    annotations_table,
+    jobs_table,
+    recordings_table,
+    segments_table,
+    summaries_table,
+    tasks_table,
+)
 from cli.terminal import err, out, plain, print_json, say
 from cli.watching import FINAL_STATES, watch_jobs
 from settings import load_settings
@@ -85,7 +92,7 @@ def results(
     as_json: AsJson = False,
     api: Api = None,
 ) -> None:
-    """Print what was found: segments with their words, captions, emotions."""
+    """Print what was found: of the whole recording, then segments with their words, and all else with its times."""
     with _client(api) as client:
         recordings = [_findings(client, recording) for recording in _recordings(client, job_or_recording_id)]
     if as_json:
@@ -95,6 +102,8 @@ def results(
         out.print(plain(f"\n{recording['uri']}", "bold"), highlight=False)
         if recording["error"]:
             out.print(plain(f"{recording['error']['code']}: {recording['error']['message']}", "red"))
+        if recording["summaries"]:
+            out.print(summaries_table(recording["summaries"]))
         if recording["segments"]:
             out.print(segments_table(recording["segments"]))
         if recording["annotations"]:
@@ -162,5 +171,6 @@ def _findings(client: ApiClient, recording: Json) -> dict[str, Any]:
     return {
         **recording,
         "segments": list(client.pages(f"{path}/segments", limit=1000)) if known else [],
+        "summaries": client.get(f"{path}/summaries")["items"] if known else [],
         "annotations": list(client.pages(f"{path}/annotations", limit=1000)) if known else [],
     }

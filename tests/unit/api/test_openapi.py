@@ -18,6 +18,7 @@ OPERATIONS = {
     "list_job_recordings": ("get", "/v1/jobs/{job_id}/recordings"),
     "upload_file": ("post", "/v1/uploads"),
     "get_recording": ("get", "/v1/recordings/{recording_id}"),
+    "list_summaries": ("get", "/v1/recordings/{recording_id}/summaries"),
     "list_segments": ("get", "/v1/recordings/{recording_id}/segments"),
     "list_annotations": ("get", "/v1/recordings/{recording_id}/annotations"),
     "list_tasks": ("get", "/v1/tasks"),

@@ -19,6 +19,8 @@ from cli.errors import InvalidTask
         ),
         (" caption : style = plain ", "caption", {"style": "plain"}),
         ("ask:question=a=b", "ask", {"question": "a=b"}),
+        ("ask:question=a?,choices=yes|no", "ask", {"question": "a?", "choices": ["yes", "no"]}),
+        ('ask:{"question": "rain, or wind?"}', "ask", {"question": "rain, or wind?"}),
     ],
 )
 def test_a_task_is_a_name_with_options(text, task, options):
@@ -26,7 +28,7 @@ def test_a_task_is_a_name_with_options(text, task, options):
 
 
 @pytest.mark.parametrize(
-    "text", ["", ":", "caption:", "caption:style", "caption:=plain", "x:a=1,a=2", ":a=1", "x:a=1,"]
+    "text", ["ask:{", "", ":", "caption:", "caption:style", "caption:=plain", "x:a=1,a=2", ":a=1", "x:a=1,"]
 )
 def test_what_is_no_task_is_refused_with_the_form(text):
     with pytest.raises(InvalidTask, match="NAME:OPTION=VALUE"):

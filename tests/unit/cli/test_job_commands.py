@@ -182,12 +182,22 @@ NOTE = {
 }
 
 
+SUMMARY = {
+    "task": "emotion",
+    "label": "calm",
+    "text": "calm",
+    "confidence": 0.83,
+    "data": {"votes": {"calm": 0.83}},
+}
+
+
 def test_results_of_a_job_are_shown_with_words_and_annotations(run, api, job, row):
     api.answers = {
         f"GET /v1/jobs/{JOB_ID}": job(),
         f"GET /v1/jobs/{JOB_ID}/recordings": page(row()),
         f"GET /v1/recordings/{RECORDING_ID}/segments": page(SEGMENT),
         f"GET /v1/recordings/{RECORDING_ID}/annotations": page(NOTE),
+        f"GET /v1/recordings/{RECORDING_ID}/summaries": page(SUMMARY),
     }
 
     done = run("results", JOB_ID)
@@ -196,6 +206,7 @@ def test_results_of_a_job_are_shown_with_words_and_annotations(run, api, job, ro
     assert "s3://archive/tape.flac" in done.stdout
     assert "hello 1:01.2" in done.stdout
     assert "calm" in done.stdout
+    assert "83 %" in done.stdout
     assert "loop" in done.stdout
 
 
@@ -213,6 +224,7 @@ def test_results_of_a_recording_are_found_by_its_id(run, api, row):
         f"GET /v1/recordings/{RECORDING_ID}": row()["recording"],
         f"GET /v1/recordings/{RECORDING_ID}/segments": page(),
         f"GET /v1/recordings/{RECORDING_ID}/annotations": page(),
+        f"GET /v1/recordings/{RECORDING_ID}/summaries": page(),
     }
 
     done = run("results", RECORDING_ID, "--json")
@@ -251,16 +263,23 @@ def test_tasks_are_listed_with_their_options_the_default_first(run, api):
 
     api.answers["GET /v1/tasks"] = page(
         *(
-            {"name": t.name, "description": t.description, "options": t.Options.model_json_schema()}
+            {
+                "name": t.name,
+                "description": t.description,
+                "cost": t.cost,
+                "options": t.Options.model_json_schema(),
+            }
             for t in TASKS.values()
         )
     )
 
     done = run("tasks")
 
-    assert "timestamps=none|word" in done.stdout
+    assert "timestamps=word|segment|none" in done.stdout
     assert "itn=false|true" in done.stdout
     assert "style=clotho|audiocaps|plain" in done.stdout
+    assert "question=TEXT" in done.stdout
+    assert "16 tokens a second" in done.stdout
 
 
 def test_the_api_of_the_settings_is_asked_unless_another_is_named(run, api, monkeypatch):
