@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cli.client import ApiClient, Json
 from cli.demo_marks import mark_samples, print_marks
-from cli.demo_queries import CAPTIONS, EMOTIONS, RECORDINGS, SEGMENTS, WORDS, print_query
+from cli.demo_queries import CAPTIONS, EMOTIONS, RECORDINGS, SEGMENTS, SUMMARIES, WORDS, print_query
 from cli.errors import CliError, NotReadyInTime
 from cli.service import listen, prepare_database, service_commands, url_of, wait_until_ready
 from cli.supervisor import Supervisor
@@ -23,7 +23,6 @@ from settings import Settings, load_settings
 LIMIT_SECONDS = 300.0  # it takes half a minute; a machine ten times slower still gets there
 DEFAULT_MODEL: str = Settings.model_fields["model"].default
 EXAMPLE_QUERY = "SELECT * FROM segments"
-WORD_TIME_LANGUAGES = ("en", "zh")
 ABOUT_MODEL = {
     "mini": (
         "What did we hear with?",
@@ -51,17 +50,13 @@ class DemoJob:
 
     name: str
     channels: str
-    language: str
     samples: Sequence[Sample]
 
     @property
     def tasks(self) -> list[Json]:
         """What is asked of them."""
-        timestamps = "word" if self.language in WORD_TIME_LANGUAGES else "none"
         return [
-            {"task": "transcribe", "options": {"language": self.language, "timestamps": timestamps}},
-            {"task": "caption"},
-            {"task": "emotion", "options": {"language": self.language}},
+            {"task": name} for name in ("transcribe", "language", "caption", "scene", "emotion", "events")
         ]
 
 
@@ -106,14 +101,11 @@ def embedded_settings(folder: Path) -> Settings:
 
 
 def group_samples(samples: Sequence[Sample]) -> list[DemoJob]:
-    """Put samples that are asked the same into one job: a language is an option, and so are the channels."""
-    groups: dict[tuple[str, str], list[Sample]] = defaultdict(list)
+    """Put samples that are heard the same way into one job: all channels mixed, or apart."""
+    groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
-        groups["split" if sample.split else "mix", sample.language or "en"].append(sample)
-    return [
-        DemoJob(", ".join(s.name for s in group), channels, language, group)
-        for (channels, language), group in groups.items()
-    ]
+        groups["split" if sample.split else "mix"].append(sample)
+    return [DemoJob(", ".join(s.name for s in group), channels, group) for channels, group in groups.items()]
 
 
 def _watchman(supervisor: Supervisor) -> Callable[[], None]:
@@ -151,6 +143,7 @@ def _show(settings: Settings, folder: Path, samples: Sequence[Sample]) -> None:
     print_query(database, "Words, with their times", WORDS)
     print_query(database, "What could be heard", CAPTIONS)
     print_query(database, "How the voices sounded", EMOTIONS)
+    print_query(database, "Of whole recordings", SUMMARIES)
     print_marks(mark_samples(database, samples))
     out.print()
     title, explanation = ABOUT_MODEL[settings.model]

@@ -15,12 +15,17 @@ from cli.terminal import out, plain
 from samples import Sample
 
 # An upload's URI is upload://ID/NAME: its name begins at character 47.
-_HEARD = {
-    "transcribe": "SELECT text FROM segments s JOIN recordings r ON r.id = s.recording_id "
-    "WHERE substr(uri, 47) = ? ORDER BY s.channel, s.start_ms",
-    "caption": "SELECT caption FROM captions WHERE substr(uri, 47) = ? ORDER BY channel, start_ms",
-    "emotion": "SELECT emotion FROM emotions WHERE substr(uri, 47) = ? ORDER BY channel, start_ms",
+_TRANSCRIPT = (
+    "SELECT text FROM segments s JOIN recordings r ON r.id = s.recording_id "
+    "WHERE substr(uri, 47) = ? ORDER BY s.channel, s.start_ms"
+)
+_LABELS = {
+    "language": "SELECT channel, language FROM languages WHERE substr(uri, 47) = ? ORDER BY channel, start_ms",
+    "caption": "SELECT channel, caption FROM captions WHERE substr(uri, 47) = ? ORDER BY channel, start_ms",
+    "scene": "SELECT channel, text FROM scenes WHERE substr(uri, 47) = ? ORDER BY channel, start_ms",
+    "emotion": "SELECT channel, emotion FROM emotions WHERE substr(uri, 47) = ? ORDER BY channel, start_ms",
 }
+_SOUNDS = "SELECT DISTINCT sound FROM sounds WHERE substr(uri, 47) = ? ORDER BY sound"
 
 
 @dataclass(frozen=True)
@@ -43,20 +48,36 @@ def mark_samples(database: Path, samples: Sequence[Sample]) -> list[Mark]:
 
 
 def _marks(connection: sqlite3.Connection, sample: Sample) -> Iterator[Mark]:
-    for task, statement in _HEARD.items():
-        heard = [row[0] or "" for row in connection.execute(statement, (sample.path.name,))]
-        truth = sample.truth.get(task)
-        if task == "transcribe":
-            true_words = _true_words(sample)
-            right = count_right_words(" ".join(heard).split(), true_words)
-            yield Mark(
-                sample.name, task, " ".join(heard), " ".join(true_words), right, len(true_words), "words"
-            )
-        elif truth is not None and heard:
-            right = sum(one == truth for one in heard)
-            yield Mark(
-                sample.name, task, " / ".join(dict.fromkeys(heard)), truth, right, len(heard), "chunks"
-            )
+    name = (sample.path.name,)
+    heard = " ".join(row[0] for row in connection.execute(_TRANSCRIPT, name))
+    true_words = _true_words(sample)
+    right = count_right_words(heard.split(), true_words)
+    yield Mark(sample.name, "transcribe", heard, " ".join(true_words), right, len(true_words), "words")
+    for task, statement in _LABELS.items():
+        rows = connection.execute(statement, name).fetchall()
+        truths = [_truth(sample, task, channel) for channel, _ in rows]
+        if rows and None not in truths:
+            right = sum(label == truth for (_, label), truth in zip(rows, truths, strict=True))
+            heard, true = (_listed(texts) for texts in ([label for _, label in rows], truths))
+            yield Mark(sample.name, task, heard, true, right, len(rows), "stretches")
+    sounds = {row[0] for row in connection.execute(_SOUNDS, name)}
+    true_sounds = set((sample.truth["events"] or "").split(", "))
+    if sounds:
+        right = len(sounds & true_sounds)
+        total = len(sounds | true_sounds)
+        heard, true = (", ".join(sorted(names)) for names in (sounds, true_sounds))
+        yield Mark(sample.name, "events", heard, true, right, total, "sounds")
+
+
+def _listed(texts: Sequence[str | None]) -> str:
+    """Return texts in their order, each once."""
+    return " / ".join(dict.fromkeys(map(str, texts)))
+
+
+def _truth(sample: Sample, task: str, channel: int) -> str | None:
+    """Return what is true of a channel: of its own where the channels were heard apart."""
+    truths = sample.truth_by_channel if sample.split else (sample.truth,)
+    return truths[channel if sample.split else 0][task]
 
 
 def _true_words(sample: Sample) -> list[str]:

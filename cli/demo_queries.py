@@ -37,6 +37,12 @@ SELECT substr(uri, 47) AS recording, channel, start_ms, end_ms,
 FROM emotions ORDER BY recording, channel, start_ms LIMIT 12
 """.strip()
 
+SUMMARIES = """
+SELECT substr(uri, 47) AS recording, task, label, confidence AS share
+FROM summaries s JOIN recordings r ON r.id = s.recording_id
+WHERE task IN ('language', 'scene', 'emotion') ORDER BY recording, task LIMIT 12
+""".strip()
+
 RECORDINGS = """
 SELECT substr(uri, 47) AS recording, codec, sampling_rate AS hz,
        channel_count AS ch, duration_ms, speech_ms, chunk_count AS chunks, state

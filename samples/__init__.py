@@ -50,6 +50,7 @@ class Sample:
 
     ``split`` says that each channel has its own speaker; ``language`` is None where nobody speaks. ``truth`` has,
     by task, what a perfect listener would answer in the model's own words; None where there is nothing to answer.
+    ``truth_by_channel`` has the same of each channel, where ``split`` says that they are heard apart.
     ``words`` are in the order in which their lines begin.
     """
 
@@ -64,6 +65,7 @@ class Sample:
     utterances: tuple[Utterance, ...]
     sounds: tuple[Sound, ...]
     truth: dict[str, str | None]
+    truth_by_channel: tuple[dict[str, str | None], ...]
     words: tuple[Word, ...]
 
 
@@ -81,6 +83,7 @@ def _sample(entry: dict[str, Any]) -> Sample:
             "path": FOLDER / "audio" / file,
             "utterances": tuple(Utterance(**one) for one in entry["utterances"]),
             "sounds": tuple(Sound(**one) for one in entry["sounds"]),
+            "truth_by_channel": tuple(entry["truth_by_channel"]),
             "words": tuple(Word(**one) for one in entry["words"]),
         }
     )

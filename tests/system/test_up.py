@@ -128,6 +128,18 @@ def test_a_file_goes_in_and_rows_come_out(service: Service) -> None:
     assert (start, end) == (0, service.sql("SELECT duration_ms FROM recordings")[0][0])
 
 
+def test_a_question_about_the_sound_gets_the_likeliest_of_its_choices(service: Service) -> None:
+    asked = {"task": "ask", "options": {"question": "is somebody speaking?", "choices": ["yes", "no"]}}
+    job = service.submit([service.upload(SAMPLES / "voicemail.wav")], asked, "language")
+    assert service.wait(job) == "succeeded"
+    [(question, answer)] = service.sql("SELECT question, answer FROM answers")
+    assert question == "is somebody speaking?"
+    assert answer in ("yes", "no")
+    [(label, data)] = service.sql("SELECT label, data FROM summaries WHERE task = 'language'")
+    assert abs(sum(json.loads(data)["probabilities"].values()) - 1) < 0.01
+    assert label in json.loads(data)["probabilities"]
+
+
 def test_a_bad_request_names_the_field(service: Service) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
         service.submit(["s3://bucket/key"], {"task": "transcribe", "options": {"timestamp": "word"}})

@@ -161,6 +161,14 @@ def _describe(scene: Scene, performed: list[Performance], total_ms: int) -> dict
         ],
         "sounds": heard,
         "truth": _truth(scene, said, [turn.kind for _, turn in played]),
+        "truth_by_channel": [
+            _truth(
+                scene,
+                [(one, turn) for one, turn in said if turn.speaker.channel in (None, channel)],
+                [turn.kind for _, turn in played if turn.channel in (None, channel)],
+            )
+            for channel in range(scene.encoding.channels if scene.split else 0)
+        ],
         "words": [
             {"word": text, "channel": turn.speaker.channel, "start_ms": start, "end_ms": end}
             for one, turn in said
@@ -181,6 +189,9 @@ def _truth(scene: Scene, said: list[tuple[Performance, Say]], events: list[str])
     emotions = {turn.speaker.emotion for _, turn in said}
     return {
         "transcribe": " ".join(text for one, _ in said for text, _, _ in one.words) or None,
+        "language": "en" if said else None,
         "caption": captions.caption(clip),
+        "scene": captions.scene(clip),
+        "events": captions.events(clip).lower(),
         "emotion": emotions.pop() if len(emotions) == 1 else None,
     }

@@ -107,6 +107,46 @@ def test_speech_becomes_segments_words_captions_and_emotions(stack: Stack) -> No
     assert stack.query("SELECT count(*) FROM emotions")[0][0] > 0
 
 
+EVERY_TASK = [
+    "transcribe", {"task": "transcribe", "options": {"timestamps": "segment", "language": "de"}},
+    {"task": "translate", "options": {"target": "de", "language": "en"}}, "language", "caption", "scene",
+    {"task": "emotion", "options": {"per": "utterance"}}, {"task": "vocal", "options": {"always": True}},
+    {"task": "music", "options": {"always": True, "description": True}},
+    {"task": "ask", "options": {"question": "is there a bell?", "choices": ["yes", "no"]}},
+    {"task": "locate", "options": {"phrase": "thank you"}}, "events", "speaker", "keywords", "entities",
+]  # fmt: skip
+VIEWS = (
+    "words", "languages", "translations", "captions", "scenes", "emotions", "vocals", "sounds", "notes", "answers",
+    "places",
+)  # fmt: skip
+
+
+def test_every_task_answers_for_every_chunk_and_its_view_can_be_read(stack: Stack) -> None:
+    job_id = stack.submit(
+        [stack.put("every/kitchen.mp3", (SAMPLES / "kitchen.mp3").read_bytes())], EVERY_TASK
+    )
+    assert stack.wait(job_id)["state"] == "succeeded", json.dumps(recordings_of(stack, job_id), indent=1)
+    recording_id = recordings_of(stack, job_id)[0]["recording"]["id"]
+    counted = stack.query(
+        "SELECT count(*), sum(q.chunks_total), sum(q.chunks_done), sum(q.chunks_failed) FROM recording_requests q "
+        "WHERE q.recording_id = :id",
+        id=recording_id,
+    )
+    assert counted == [(len(EVERY_TASK), len(EVERY_TASK), len(EVERY_TASK), 0)]
+    for view in VIEWS:
+        stack.query(f"SELECT * FROM {view} LIMIT 1")
+    answers = stack.query("SELECT question, answer FROM answers WHERE recording_id = :id", id=recording_id)
+    assert [question for question, _ in answers] == ["is there a bell?"]
+    assert answers[0][1] in ("yes", "no")
+    languages = stack.query(
+        "SELECT language, probability FROM languages WHERE recording_id = :id", id=recording_id
+    )
+    assert all(0 < probability <= 1 for _, probability in languages)
+    assert languages
+    summaries = stack.client.get(f"/v1/recordings/{recording_id}/summaries").json()["items"]
+    assert {"language", "ask"} <= {summary["task"] for summary in summaries}
+
+
 def test_a_stereo_call_split_keeps_its_two_people_apart(stack: Stack) -> None:
     uri = stack.put("split/call.m4a", (SAMPLES / "call.m4a").read_bytes())
     job_id = stack.submit([uri], ALL_TASKS, channels="split")

@@ -30,8 +30,8 @@ def database(tmp_path):
     return tmp_path / "earwitness.db"
 
 
-def add_heard(path, name, *, text=None, caption=None):
-    place = {"index": 0, "channel": 0, "start_sample": 0, "end_sample": 16, "start_ms": 0, "end_ms": 1}
+def add_heard(path, name, *, text=None, caption=None, sounds=(), channel=0):
+    place = {"channel": channel, "start_sample": 0, "end_sample": 16, "start_ms": 0, "end_ms": 1}
     asked = Request(tenant="t", key="k", task="x", options={}, model="m", prompt_version=1)
     heard = Recording(
         tenant="t", uri=f"upload://{'0' * 36}/{name}", version="1", channels="mix", size_bytes=1
@@ -42,9 +42,11 @@ def add_heard(path, name, *, text=None, caption=None):
         session.flush()
         owner = {"tenant": "t", "recording_id": heard.id, "request_id": asked.id}
         if text is not None:
-            session.add(Segment(**owner, **place, text=text))
+            session.add(Segment(**owner, **place, index=0, text=text))
         if caption is not None:
-            session.add(Annotation(**owner, **place, task="caption", text=caption))
+            session.add(Annotation(**owner, **place, index=0, task="caption", text=caption))
+        for index, sound in enumerate(sounds, start=1):
+            session.add(Annotation(**owner, **place, index=index, task="events", label=sound, text=sound))
     database.close()
 
 
@@ -60,6 +62,24 @@ def test_what_is_right_and_what_is_wrong_is_marked(database, capsys):
     shown = capsys.readouterr().out
     assert f"\N{CHECK MARK} {len(sample.words)}" in shown
     assert "\N{BALLOT X} 0 of 1" in shown
+
+
+def test_each_channel_of_a_split_call_has_its_own_truth(database):
+    (sample,) = [one for one in list_samples() if one.split]
+    add_heard(database, sample.path.name, caption="a man speaks", channel=1)
+
+    (mark,) = [mark for mark in mark_samples(database, [sample]) if mark.task == "caption"]
+
+    assert (mark.truth, mark.right, mark.total) == ("a man speaks", 1, 1)
+
+
+def test_missed_and_invented_sounds_count_against_what_was_heard(database):
+    (sample,) = [one for one in list_samples() if one.name == "weather"]
+    add_heard(database, sample.path.name, sounds=("rain", "dog"))
+
+    (mark,) = [mark for mark in mark_samples(database, [sample]) if mark.task == "events"]
+
+    assert (mark.truth, mark.right, mark.total) == ("bell, rain", 1, 3)
 
 
 def test_words_where_nobody_speaks_are_wrong(database):

@@ -71,7 +71,8 @@ def test_speech_and_sounds_are_where_the_description_says(sample: Sample, decode
 
 @by_name
 def test_the_truth_agrees_with_what_was_spoken(sample: Sample) -> None:
-    assert set(sample.truth) == {"transcribe", "caption", "emotion"}
+    assert set(sample.truth) == {"transcribe", "language", "caption", "scene", "events", "emotion"}
+    assert len(sample.truth_by_channel) == (sample.channels if sample.split else 0)
     assert sample.truth["caption"]
     assert bool(sample.utterances) == (sample.language is not None) == (sample.truth["emotion"] is not None)
     said = " ".join(one.text for one in sample.utterances)
