@@ -1,7 +1,8 @@
 """Cut a channel's timeline into chunks of at most 30 s, where speech is least likely.
 
-The owned spans tile the timeline to the sample. The heard span of a chunk is what the model gets; it contains the
-owned one and equals it for now.
+The owned spans tile the timeline to the sample. The heard span of a chunk is what the model gets; it equals the owned
+one where both cuts lie in pauses. Where speech runs through a cut, both neighbours hear a second more than they own, so
+that every word is wholly heard by the chunk that owns its middle; ``pipeline.tasks.seams`` settles who says it.
 """
 
 from __future__ import annotations
@@ -9,16 +10,18 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.speech_spans import WINDOW_SAMPLES, Probabilities, speech_spans, window_count
+from pipeline.speech_spans import WINDOW_SAMPLES, Probabilities, SpanOptions, speech_spans, window_count
 from pipeline.timeline import MAX_HEARD_SAMPLES, SAMPLING_RATE
 
 MIN_CUT_SAMPLES = 15 * SAMPLING_RATE  # no cut comes earlier: short chunks lose context and fill batches badly
 MIN_TAIL_SAMPLES = 5 * SAMPLING_RATE  # the last chunk has at least this, unless the recording has not
 PAUSE_WINDOWS = 8  # 256 ms: half of it before a cut, half behind, has to be quiet
+OVERLAP_SAMPLES = SAMPLING_RATE  # heard on both sides of a cut without such a pause: half of the longest word
 SHORTNESS_COST = 0.05  # of speech probability: how much likelier speech may be to save half a chunk
 
 
@@ -56,41 +59,60 @@ def plan_chunks(total_samples: int, probabilities: Probabilities) -> list[ChunkS
             f"{total_samples} samples have {window_count(total_samples)} windows, not {len(probabilities)}"
         )
     spans = speech_spans(probabilities, total_samples)
-    chunks, start = [], 0
-    for index, end in enumerate(_cuts(total_samples, probabilities)):
-        chunks.append(ChunkSpan(index, start, end, start, end, _inside(spans, start, end)))
-        start = end
+    chunks = []
+    for index, (left, right) in enumerate(pairwise([_Cut(0), *_cuts(total_samples, probabilities)])):
+        heard = left.sample - left.overlap, right.sample + right.overlap
+        speech = _inside(spans, left.sample, right.sample)
+        chunks.append(ChunkSpan(index, left.sample, right.sample, *heard, speech))
     return chunks
 
 
-def _cuts(total_samples: int, probabilities: Probabilities) -> Iterator[int]:
+@dataclass(frozen=True)
+class _Cut:
+    """Where one chunk ends and the next begins, and how much of either side both hear, in samples."""
+
+    sample: int
+    overlap: int = 0
+
+
+def _cuts(total_samples: int, probabilities: Probabilities) -> Iterator[_Cut]:
     """Yield where each chunk ends; the last is the end of the timeline."""
-    start = 0
-    while total_samples - start > MAX_HEARD_SAMPLES:
-        start = _best_cut(start, total_samples, probabilities)
-        yield start
-    if total_samples > start:
-        yield total_samples
+    speech = probabilities >= SpanOptions().low_threshold
+    cut = _Cut(0)
+    while total_samples - (cut.sample - cut.overlap) > MAX_HEARD_SAMPLES:
+        cut = _best_cut(cut, total_samples, probabilities, speech)
+        yield cut
+    if total_samples > 0:
+        yield _Cut(total_samples)
 
 
-def _best_cut(start: int, total_samples: int, probabilities: Probabilities) -> int:
-    """Return the quietest window edge that leaves a chunk of 15 to 30 s and a tail of at least 5 s.
+def _best_cut(
+    left: _Cut, total_samples: int, probabilities: Probabilities, speech: NDArray[np.bool_]
+) -> _Cut:
+    """Return the quietest window edge that leaves a chunk of 15 s to what can be heard, and a tail of at least 5 s.
 
-    Among equally quiet ones the latest; what is left is longer than 30 s, so there is always one to choose from.
+    Among equally quiet ones the latest. What is left to hear is longer than 30 s, so there is always one to choose
+    from, also when speech runs through them all and each needs its overlap.
     """
-    first = -(-(start + MIN_CUT_SAMPLES) // WINDOW_SAMPLES)
-    last = min(start + MAX_HEARD_SAMPLES, total_samples - MIN_TAIL_SAMPLES) // WINDOW_SAMPLES
+    reach = left.sample - left.overlap + MAX_HEARD_SAMPLES
+    first = -(-(left.sample + MIN_CUT_SAMPLES) // WINDOW_SAMPLES)
+    last = min(reach, total_samples - MIN_TAIL_SAMPLES) // WINDOW_SAMPLES
     edges = np.arange(first, last + 1)
+    overlaps = np.where(_mean_around(edges, speech) > 0, OVERLAP_SAMPLES, 0)
     shortness = (last - edges) * WINDOW_SAMPLES / (MAX_HEARD_SAMPLES - MIN_CUT_SAMPLES)
-    costs = _speech_around(edges, probabilities) + SHORTNESS_COST * shortness
-    return int(edges[len(edges) - 1 - int(np.argmin(costs[::-1]))]) * WINDOW_SAMPLES
+    costs = _mean_around(edges, probabilities) + SHORTNESS_COST * shortness
+    costs[edges * WINDOW_SAMPLES + overlaps > reach] = np.inf
+    best = len(edges) - 1 - int(np.argmin(costs[::-1]))
+    return _Cut(int(edges[best]) * WINDOW_SAMPLES, int(overlaps[best]))
 
 
-def _speech_around(edges: NDArray[np.int64], probabilities: Probabilities) -> NDArray[np.float64]:
-    """Return the mean probability of the windows around each edge, so that a cut falls inside a pause."""
+def _mean_around(
+    edges: NDArray[np.int64], values: NDArray[np.float32] | NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Return the mean of the windows around each edge, so that a cut falls inside a pause, not on its border."""
     reach = PAUSE_WINDOWS // 2
-    low, high = max(int(edges[0]) - reach, 0), min(int(edges[-1]) + reach, len(probabilities))
-    sums = np.concatenate([[0.0], np.cumsum(probabilities[low:high], dtype=np.float64)])
+    low, high = max(int(edges[0]) - reach, 0), min(int(edges[-1]) + reach, len(values))
+    sums = np.concatenate([[0.0], np.cumsum(values[low:high], dtype=np.float64)])
     left, right = np.maximum(edges - reach, low) - low, np.minimum(edges + reach, high) - low
     return np.asarray((sums[right] - sums[left]) / (right - left))
 

@@ -10,8 +10,15 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pipeline.chunking import MIN_CUT_SAMPLES, MIN_TAIL_SAMPLES, ChunkSpan, plan_chunks
-from pipeline.speech_spans import WINDOW_SAMPLES, window_count
+from pipeline.chunking import (
+    MIN_CUT_SAMPLES,
+    MIN_TAIL_SAMPLES,
+    OVERLAP_SAMPLES,
+    PAUSE_WINDOWS,
+    ChunkSpan,
+    plan_chunks,
+)
+from pipeline.speech_spans import WINDOW_SAMPLES, SpanOptions, window_count
 from pipeline.timeline import MAX_HEARD_SAMPLES, SAMPLING_RATE
 
 
@@ -70,6 +77,62 @@ def test_speech_lies_inside_its_chunk_and_none_is_lost(recording):
         for start, end in chunk.speech:
             speech[start:end] = True
     assert sum(chunk.speech_samples for chunk in chunks) == speech.sum()
+
+
+@settings(deadline=None)
+@given(recordings)
+@example((90 * SAMPLING_RATE, 0, 0.0))
+@example((90 * SAMPLING_RATE, 0, 1.0))
+def test_neighbours_both_hear_a_second_more_where_speech_runs_through_their_cut_and_nowhere_else(recording):
+    total_samples, seed, quiet = recording
+    probabilities = likelihoods(total_samples, seed, quiet)
+    chunks = plan_chunks(total_samples, probabilities)
+    assert (chunks[0].heard_start, chunks[-1].heard_end) == (0, total_samples)
+    for before, after in pairwise(chunks):
+        cut = before.owned_end // WINDOW_SAMPLES
+        around = probabilities[cut - PAUSE_WINDOWS // 2 : cut + PAUSE_WINDOWS // 2]
+        overlap = OVERLAP_SAMPLES if around.max() >= SpanOptions().low_threshold else 0
+        assert before.heard_end - before.owned_end == overlap
+        assert after.owned_start - after.heard_start == overlap
+
+
+@settings(deadline=None)
+@given(recordings, st.integers(1, 2 * OVERLAP_SAMPLES), st.integers(0, 1_000))
+def test_a_word_is_wholly_heard_by_the_chunk_that_owns_its_middle(recording, length, place):
+    """Wherever it is said, as long as it is no longer than two seconds: words lie in speech, cuts do not or overlap."""
+    total_samples, seed, _ = recording
+    length = min(length, total_samples)
+    start = (total_samples - length) * place // 1_000
+    probabilities = likelihoods(total_samples, seed, 0.7)
+    probabilities[start // WINDOW_SAMPLES : -(-(start + length) // WINDOW_SAMPLES)] = 0.9
+    chunks = plan_chunks(total_samples, probabilities)
+    (owner,) = (chunk for chunk in chunks if chunk.owned_start <= start + length // 2 < chunk.owned_end)
+    assert owner.heard_start <= start
+    assert start + length <= owner.heard_end
+
+
+def test_endless_speech_is_cut_into_chunks_that_are_heard_for_thirty_seconds():
+    chunks = plan_chunks(100 * SAMPLING_RATE, np.ones(window_count(100 * SAMPLING_RATE), np.float32))
+    heard = [chunk.heard_end - chunk.heard_start for chunk in chunks[:-1]]
+    assert all(MAX_HEARD_SAMPLES - WINDOW_SAMPLES < samples <= MAX_HEARD_SAMPLES for samples in heard)
+    assert [chunk.owned_end - chunk.owned_start for chunk in chunks[1:3]] == [
+        (MAX_HEARD_SAMPLES - 2 * OVERLAP_SAMPLES) // WINDOW_SAMPLES * WINDOW_SAMPLES
+    ] * 2
+
+
+def test_what_two_chunks_hear_is_speech_of_the_one_that_owns_it():
+    chunks = plan_chunks(60 * SAMPLING_RATE, np.ones(window_count(60 * SAMPLING_RATE), np.float32))
+    assert [chunk.speech for chunk in chunks] == [((chunk.owned_start, chunk.owned_end),) for chunk in chunks]
+
+
+@settings(deadline=None)
+@given(recordings)
+def test_the_same_recording_is_always_cut_the_same(recording):
+    total_samples, seed, quiet = recording
+    probabilities = likelihoods(total_samples, seed, quiet)
+    kept = probabilities.copy()
+    assert plan_chunks(total_samples, probabilities) == plan_chunks(total_samples, probabilities)
+    assert np.array_equal(probabilities, kept)
 
 
 @settings(deadline=None)
