@@ -43,7 +43,7 @@ def test_a_job_is_accepted_stored_and_can_be_read_where_location_says(client, da
     assert (job["channels"], job["priority"]) == ("split", 3)
     assert job["metadata"] == {"box": 7, "Kiste": "für später"}
     assert [(r["task"], r["options"]) for r in job["requests"]] == [
-        ("transcribe", {"language": "en", "timestamps": "word", "itn": False}),
+        ("transcribe", {"language": "auto", "timestamps": "word", "itn": False}),
         ("caption", {"style": "clotho"}),
     ]
     with database.read() as session:
@@ -112,7 +112,7 @@ def test_another_model_is_another_question(settings, client, database):
         ({"sources": ["file:///../etc/passwd"]}, "sources[0].uri", "climb"),
         ({"sources": ["s3://archive/\u0000"]}, "sources[0].uri", "control"),
         ({"tasks": []}, "tasks", "at least 1"),
-        ({"tasks": ["transcripe"]}, "tasks[0].task", "transcribe, caption, emotion"),
+        ({"tasks": ["transcripe"]}, "tasks[0].task", "transcribe, translate, language"),
         ({"tasks": [{"task": "x" * 100}]}, "tasks[0].task", "64"),
         ({"tasks": [{"options": {}}]}, "tasks[0].task", "required"),
         ({"tasks": [{"task": "caption", "option": {}}]}, "tasks[0].option", "choose from task, options"),
@@ -128,9 +128,15 @@ def test_another_model_is_another_question(settings, client, database):
             "'en', 'zh', 'de'",
         ),
         (
-            {"tasks": [{"task": "transcribe", "options": {"language": "de", "timestamps": "word"}}]},
-            "tasks[0].options.timestamps",
-            "en and zh",
+            {"tasks": [{"task": "transcribe", "options": {"timestamps": "word", "itn": True}}]},
+            "tasks[0].options.itn",
+            "segment",
+        ),
+        ({"tasks": ["ask"]}, "tasks[0].options.question", "required"),
+        (
+            {"tasks": [{"task": "ask", "options": {"question": "\u200b\u202e"}}]},
+            "tasks[0].options.question",
+            "no text",
         ),
         ({"tasks": [{"task": "transcribe", "options": {"itn": "yes"}}]}, "tasks[0].options.itn", "boolean"),
         (

@@ -146,7 +146,7 @@ def test_a_wrong_query_of_findings_is_named(client, found, query, field):
 def test_an_unknown_task_is_refused_with_those_that_exist(client, found):
     answer = client.get(f"/v1/recordings/{found['recording']}/annotations?task=captions")
 
-    assert "transcribe, caption, emotion" in answer.json()["errors"][0]["message"]
+    assert "transcribe, translate, language" in answer.json()["errors"][0]["message"]
 
 
 def test_a_place_in_another_list_is_no_place_to_go_on(client, found):
