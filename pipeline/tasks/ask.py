@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.tasks.findings import Findings, Part
-from pipeline.tasks.hearing_language import share_of
+from pipeline.tasks.findings import Findings, Part, Span
+from pipeline.tasks.hearing_language import DIGITS, shares_of
 from pipeline.tasks.items import annotate, as_label, item, join_equal, parsed_items, read_text, vote
+from pipeline.tasks.parsed import Flag, Parsed
 from pipeline.tasks.prompts import question_prompt
 from pipeline.tasks.questions import HeardChunk, Hearing, Question, ask_patiently
 from pipeline.tasks.task import Task, TaskOptions
+from pipeline.tasks.text import visible
+from qwen_audio.answers import Answer
 from qwen_audio.tags import Prompt
 
 MAX_QUESTION_CHARACTERS = 2_000
@@ -42,18 +44,14 @@ class AskOptions(TaskOptions):
     @field_validator("question")
     @classmethod
     def _is_text(cls, value: str) -> str:
-        return _clean(value, "question")
+        return _clean(value, "question", MAX_QUESTION_CHARACTERS)
 
     @field_validator("choices")
     @classmethod
     def _are_texts(cls, value: list[str]) -> list[str]:
-        cleaned = [_clean(choice, "choice") for choice in value]
+        cleaned = [_clean(choice, "choice", MAX_CHOICE_CHARACTERS) for choice in value]
         if len(set(cleaned)) != len(cleaned) or len(cleaned) == 1:
             raise PydanticCustomError("choices", "give at least two choices, none of them twice")
-        if any(len(choice) > MAX_CHOICE_CHARACTERS for choice in cleaned):
-            raise PydanticCustomError(
-                "choices", "a choice may have {most} characters", {"most": MAX_CHOICE_CHARACTERS}
-            )
         return cleaned
 
 
@@ -84,9 +82,7 @@ class Ask(Task[AskOptions]):
         window = (0, chunk.samples)
         if options.choices:
             (answer,) = yield [Question(self.prompt(options), candidates=tuple(options.choices))]
-            shares = {choice: round(share_of(answer, choice), 4) for choice in options.choices}
-            best = max(options.choices, key=shares.__getitem__)
-            return parsed_items([item(window, best, best, answer=answer, data={"choices": shares})])
+            return parsed_items([_chosen(window, options.choices, answer)])
         (answer,) = yield from ask_patiently([Question(self.prompt(options), MAX_ANSWER_TOKENS)])
         text, flags = read_text(answer)
         return parsed_items([item(window, text, as_label(text), answer=answer, flags=flags)])
@@ -97,11 +93,22 @@ class Ask(Task[AskOptions]):
         return Findings(annotations=tuple(found), summary=vote(found))
 
 
-def _clean(text: str, what: str) -> str:
-    """Take out what is no text: controls, and characters without width or with a direction of their own."""
-    kept = "".join(" " if char in "\t\r\n" else char for char in unicodedata.normalize("NFC", text))
-    kept = "".join(char for char in kept if unicodedata.category(char) not in ("Cc", "Cf", "Cs", "Co"))
-    kept = " ".join(kept.split())
+def _chosen(window: Span, choices: Sequence[str], answer: Answer) -> Parsed:
+    shares = shares_of(answer)
+    if not shares:
+        return item(window, "", answer=answer, flags=[Flag.UNPARSED])
+    best = max(choices, key=lambda choice: shares.get(choice, 0.0))
+    rounded = {choice: round(shares.get(choice, 0.0), DIGITS) for choice in choices}
+    return item(window, best, best, answer=answer, data={"choices": rounded})
+
+
+def _clean(text: str, what: str, most: int) -> str:
+    """Return the visible text; its length is checked behind that, because composing can lengthen a text."""
+    kept = visible(text)
     if not kept:
         raise PydanticCustomError("empty_text", "the {what} holds no text", {"what": what})
+    if len(kept) > most:
+        raise PydanticCustomError(
+            "long_text", "a {what} may have {most} characters", {"what": what, "most": most}
+        )
     return kept

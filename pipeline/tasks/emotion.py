@@ -10,7 +10,7 @@ from pydantic import Field
 from pipeline.tasks.findings import Findings, Part, Span
 from pipeline.tasks.hearing_language import find_language
 from pipeline.tasks.items import annotate, as_label, item, join_equal, parsed_items, read_text, vote
-from pipeline.tasks.parsed import Parsed
+from pipeline.tasks.parsed import Flag, Parsed
 from pipeline.tasks.prompts import emotion_prompt
 from pipeline.tasks.questions import HeardChunk, Hearing, Question, ask_patiently
 from pipeline.tasks.task import AnyLanguage, Task, TaskOptions
@@ -60,16 +60,12 @@ class Emotion(Task[EmotionOptions]):
         """Find the language, then ask about the chunk or each of its utterances."""
         language = yield from find_language(options.language)
         prompt = emotion_prompt(language.code)
-        windows: list[Span | None] = [None] if options.per == "chunk" else [*speech_windows(chunk)]
+        windows = [(0, chunk.samples)] if options.per == "chunk" else speech_windows(chunk)
         answers = yield from ask_patiently(
-            [Question(prompt, MAX_EMOTION_TOKENS, window) for window in windows]
+            [Question(prompt, MAX_EMOTION_TOKENS, chunk.window(window)) for window in windows]
         )
-        return parsed_items(
-            [
-                _item((0, chunk.samples) if window is None else window, answer)
-                for window, answer in zip(windows, answers, strict=True)
-            ]
-        )
+        items = [_item(window, answer) for window, answer in zip(windows, answers, strict=True)]
+        return parsed_items(items, [] if language.is_known else [Flag.UNKNOWN_LANGUAGE])
 
     def parse(self, answer: Answer, heard_samples: int, options: EmotionOptions) -> Parsed:
         """Return what one answer about a whole clip says; for evaluation."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.tasks.findings import Findings, Part, Summary
-from pipeline.tasks.items import annotate, as_label, item, join_equal, parsed_items, read_text
+from pipeline.tasks.findings import Findings, Part, Summary, milliseconds
+from pipeline.tasks.items import annotate, as_label, item, join_equal, names_in, parsed_items, read_text
 from pipeline.tasks.parsed import Parsed
 from pipeline.tasks.prompts import events_prompt
 from pipeline.tasks.task import PlainTask, TaskOptions
@@ -14,7 +14,6 @@ from qwen_audio.tags import Prompt
 
 MAX_EVENT_TOKENS = 48
 MAX_EVENTS = 16  # an answer with more is a list that got out of hand
-SEPARATOR = ","
 
 
 class EventsOptions(TaskOptions):
@@ -50,10 +49,10 @@ class Events(PlainTask[EventsOptions]):
     def parse(self, answer: Answer, heard_samples: int, options: EventsOptions) -> Parsed:
         """Return an item for each name between commas, each name once."""
         text, flags = read_text(answer)
-        names = dict.fromkeys(name.strip() for name in text.split(SEPARATOR) if as_label(name))
         window = (0, heard_samples)
         events = [
-            item(window, name, as_label(name), answer=answer, flags=flags) for name in [*names][:MAX_EVENTS]
+            item(window, name, as_label(name), answer=answer, flags=flags)
+            for name in names_in(text, MAX_EVENTS)
         ]
         return parsed_items(events, flags)
 
@@ -63,7 +62,9 @@ class Events(PlainTask[EventsOptions]):
         lasting: dict[str, int] = {}
         for one in found:
             if one.label is not None:
-                lasting[one.label] = lasting.get(one.label, 0) + (one.end_sample - one.start_sample) // 16
+                lasting[one.label] = lasting.get(one.label, 0) + milliseconds(
+                    one.end_sample - one.start_sample
+                )
         if not lasting:
             return Findings(annotations=tuple(found))
         ordered = sorted(lasting, key=lambda label: (-lasting[label], label))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
+
+from pydantic import Field
 
 from pipeline.tasks.findings import Findings, Part
 from pipeline.tasks.hearing_language import find_language
-from pipeline.tasks.items import annotate, as_label, item, join_equal, parsed_items, read_text, vote
+from pipeline.tasks.items import annotate, as_label, item, join_equal, names_in, parsed_items, read_text, vote
+from pipeline.tasks.parsed import Flag
 from pipeline.tasks.prompts import entities_prompt, keywords_prompt, speaker_prompt
 from pipeline.tasks.questions import HeardChunk, Hearing, Question, ask_patiently
 from pipeline.tasks.task import AnyLanguage, Task, TaskOptions
@@ -20,7 +24,7 @@ MAX_LIST = 32
 class SpeechOptions(TaskOptions):
     """In which language."""
 
-    language: AnyLanguage = "auto"
+    language: AnyLanguage = Field("auto", description="The language that is spoken; `auto` asks the model.")
 
 
 class _AboutSpeech(Task[SpeechOptions]):
@@ -31,9 +35,9 @@ class _AboutSpeech(Task[SpeechOptions]):
     is_list = False
     Options = SpeechOptions
 
+    @abstractmethod
     def prompt_in(self, language: str) -> Prompt:
-        """Return the prompt for a language."""
-        raise NotImplementedError
+        """Return the prompt for audio in a language; the answer is asked for in English."""
 
     def prompt(self, options: SpeechOptions) -> Prompt:
         """Return the prompt; ``auto`` must have been found by now, here it stands for English."""
@@ -48,17 +52,11 @@ class _AboutSpeech(Task[SpeechOptions]):
         language = yield from find_language(options.language)
         limit = MAX_LIST_TOKENS if self.is_list else MAX_LABEL_TOKENS
         (answer,) = yield from ask_patiently([Question(self.prompt_in(language.code), limit)])
-        text, flags = read_text(answer, language.code)
-        texts = [part.strip() for part in text.split(",")][:MAX_LIST] if self.is_list else [text]
+        text, flags = read_text(answer)
+        names = names_in(text, MAX_LIST) if self.is_list else [text] if as_label(text) else []
         window = (0, chunk.samples)
-        return parsed_items(
-            [
-                item(window, one, as_label(one), answer=answer, flags=flags)
-                for one in dict.fromkeys(texts)
-                if as_label(one)
-            ],
-            flags,
-        )
+        items = [item(window, name, as_label(name), answer=answer, flags=flags) for name in names]
+        return parsed_items(items, flags if language.is_known else [Flag.UNKNOWN_LANGUAGE, *flags])
 
     def merge(self, parts: Sequence[Part], options: SpeechOptions) -> Findings:
         """Join equal neighbours."""

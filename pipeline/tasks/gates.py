@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.tasks.hearing_language import share_of
+from pipeline.tasks.hearing_language import DIGITS, shares_of
 from pipeline.tasks.prompts import question_prompt
 from pipeline.tasks.questions import Question
 from qwen_audio.answers import Answer
@@ -18,10 +18,11 @@ def gate(question: str) -> Question:
 
 
 def probability_of_yes(answer: Answer) -> float:
-    """Return how likely yes is beside no."""
-    return round(share_of(answer, YES), 4)
+    """Return how likely yes is beside no, 0 when the model cannot tell."""
+    return round(shares_of(answer).get(YES, 0.0), DIGITS)
 
 
 def is_open(answer: Answer) -> bool:
-    """Say whether the answer is yes."""
-    return share_of(answer, YES) > share_of(answer, NO)
+    """Say whether the answer is yes; a model that cannot tell opens nothing."""
+    shares = shares_of(answer)
+    return shares.get(YES, 0.0) > shares.get(NO, 0.0)

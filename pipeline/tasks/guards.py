@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from pipeline.tasks.parsed import Flag, confidence
+from pipeline.tasks.parsed import confidence
 from qwen_audio.answers import Answer, FinishReason
 
 MAX_COMPRESSION_RATIO = 2.4  # above, text repeats itself (openai/whisper's threshold)
@@ -37,8 +37,3 @@ def is_invented(answer: Answer, no_speech_prob: float | None) -> bool:
         and sure is not None
         and sure < NO_SPEECH_LOGPROB
     )
-
-
-def with_flag(flags: list[str], flag: Flag) -> list[str]:
-    """Return the flags with one more, once."""
-    return flags if flag in flags else [*flags, str(flag)]

@@ -35,13 +35,8 @@ def language_question() -> Question:
 
 
 def read_probabilities(answer: Answer) -> dict[str, float]:
-    """Return the probability of each language code and of ``unknown``, which sum to 1; empty when none is finite."""
-    scores = {_CODES[text]: score for text, score in answer.scores.items() if text in _CODES}
-    best = max(scores.values(), default=-math.inf)
-    if not math.isfinite(best):
-        return {}
-    weights = {code: math.exp(score - best) for code, score in scores.items()}
-    return {code: round(weight / sum(weights.values()), DIGITS) for code, weight in weights.items()}
+    """Return the probability of each language code and of ``unknown``, which sum to 1; empty when none is known."""
+    return {_CODES[text]: round(share, DIGITS) for text, share in shares_of(answer).items() if text in _CODES}
 
 
 def best_language(probabilities: Mapping[str, float]) -> FoundLanguage:
@@ -61,18 +56,23 @@ def find_language(asked: str) -> Generator[Sequence[Question], Sequence[Answer],
 
 
 def probability(answer: Answer) -> float | None:
-    """Return the probability that one of the candidates follows, None when it is not finite."""
-    total = sum(math.exp(score) for score in answer.scores.values() if score == score)  # NaN is not itself
-    return round(min(total, 1.0), DIGITS) if answer.scores and math.isfinite(total) else None
+    """Return the probability that one of the candidates follows, None when a score is not a number or none is there."""
+    scores = answer.scores.values()
+    if not scores or any(map(math.isnan, scores)):
+        return None
+    return round(min(sum(math.exp(min(score, 0.0)) for score in scores), 1.0), DIGITS)
 
 
-def share_of(answer: Answer, text: str) -> float:
-    """Return how likely one candidate is among all, 0 when nothing is finite."""
+def shares_of(answer: Answer) -> dict[str, float]:
+    """Return how likely each candidate is among all, which sums to 1; empty when a score is not a number or all are
+    impossible.
+    """
     best = max(answer.scores.values(), default=-math.inf)
-    if not math.isfinite(best):
-        return 0.0
+    if not math.isfinite(best) or any(map(math.isnan, answer.scores.values())):
+        return {}
     weights = {name: math.exp(score - best) for name, score in answer.scores.items()}
-    return weights.get(text, 0.0) / sum(weights.values())
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
 
 
 def no_speech_question(transcript: Prompt) -> Question:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
@@ -13,6 +14,7 @@ from qwen_audio.answers import Answer
 
 AROUND_A_LABEL = " \t\n\"'.,;:!?-。，"
 MAX_LABEL_CHARACTERS = 64
+SEPARATOR = re.compile("[,，、]")  # of a list in either script
 
 
 def read_text(answer: Answer, language: str = "en") -> tuple[str, list[Flag]]:
@@ -25,8 +27,19 @@ def read_text(answer: Answer, language: str = "en") -> tuple[str, list[Flag]]:
 
 
 def as_label(text: str) -> str | None:
-    """Return a word or two for grouping: lower case, without marks around it."""
-    return text.lower()[:MAX_LABEL_CHARACTERS].strip(AROUND_A_LABEL) or None
+    """Return a word or two for grouping: lower case, without marks around it; None where no letter is left."""
+    label = text.lower()[:MAX_LABEL_CHARACTERS].strip(AROUND_A_LABEL)
+    return label if has_letters(label) else None
+
+
+def names_in(text: str, most: int) -> list[str]:
+    """Return what stands between commas, each name once whatever its case, the first ``most`` of them."""
+    names: dict[str, str] = {}
+    for name in SEPARATOR.split(text):
+        label = as_label(name)
+        if label is not None:
+            names.setdefault(label, name.strip())
+    return list(names.values())[:most]
 
 
 def item(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from pydantic import Field, field_validator
@@ -13,11 +13,12 @@ from pydantic_core import PydanticCustomError
 from pipeline.tasks.findings import Annotation, Findings, Part, Segment, Summary, Word
 from pipeline.tasks.questions import HeardChunk, Hearing
 from pipeline.tasks.task import AnyLanguage, Task, TaskOptions
+from pipeline.tasks.text import visible
 from pipeline.tasks.transcribe import Transcribe, TranscribeOptions
 from qwen_audio.tags import Prompt
 
 MAX_PHRASE_CHARACTERS = 200
-_NOT_SPOKEN = re.compile(r"[^\w']+")
+_SPOKEN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+(?:'[^\W_\u3400-\u9fff]+)*")
 
 
 class LocateOptions(TaskOptions):
@@ -34,9 +35,14 @@ class LocateOptions(TaskOptions):
     @field_validator("phrase")
     @classmethod
     def _has_words(cls, value: str) -> str:
-        if not spoken_form(value):
+        phrase = visible(value)
+        if not spoken_form(phrase):
             raise PydanticCustomError("empty_text", "the phrase holds no word")
-        return " ".join(unicodedata.normalize("NFC", value).split())
+        if len(phrase) > MAX_PHRASE_CHARACTERS:  # composing can lengthen a text
+            raise PydanticCustomError(
+                "long_text", "the phrase may have {most} characters", {"most": MAX_PHRASE_CHARACTERS}
+            )
+        return phrase
 
 
 class Locate(Task[LocateOptions]):
@@ -80,12 +86,8 @@ class Locate(Task[LocateOptions]):
 
 def spoken_form(text: str) -> tuple[str, ...]:
     """Return the words of a text as they are compared: Chinese, which is timed by character, character by character."""
-    words = _NOT_SPOKEN.sub(" ", unicodedata.normalize("NFC", text).casefold()).split()
-    return tuple(piece for word in words for piece in (word if _is_chinese(word) else [word]))
-
-
-def _is_chinese(word: str) -> bool:
-    return any("\u4e00" <= char <= "\u9fff" for char in word)
+    plain = unicodedata.normalize("NFC", text).casefold().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    return tuple(_SPOKEN.findall(plain))
 
 
 def _as_transcript(options: LocateOptions) -> TranscribeOptions:
@@ -94,30 +96,28 @@ def _as_transcript(options: LocateOptions) -> TranscribeOptions:
 
 def _matches(
     channel: int, words: Sequence[tuple[Word, Segment]], wanted: tuple[str, ...], phrase: str
-) -> list[Annotation]:
-    # A timed word can hold several spoken ones, and a Chinese word is several characters.
+) -> Iterator[Annotation]:
+    """Yield every run of words that is the phrase; a timed word can hold several spoken ones."""
     pieces = [(piece, place) for place, (word, _) in enumerate(words) for piece in spoken_form(word.text)]
-    said = [piece for piece, _ in pieces]
-    found = []
+    said = tuple(piece for piece, _ in pieces)
     for start in range(len(said) - len(wanted) + 1):
-        if tuple(said[start : start + len(wanted)]) != wanted:
-            continue
-        first, last = words[pieces[start][1]], words[pieces[start + len(wanted) - 1][1]]
-        sure = [
-            word.confidence for word, _ in words[pieces[start][1] : pieces[start + len(wanted) - 1][1] + 1]
-        ]
-        known = [value for value in sure if value is not None]
-        found.append(
-            Annotation(
-                task=Locate.name,
-                channel=channel,
-                index=0,
-                start_sample=first[0].start_sample,
-                end_sample=last[0].end_sample,
-                label=phrase,
-                text=first[1].text,
-                data={"confidence": min(known, default=None), "avg_logprob": first[1].avg_logprob},
-                flags=first[1].flags,
-            )
-        )
-    return found
+        if said[start : start + len(wanted)] == wanted:
+            first, last = pieces[start][1], pieces[start + len(wanted) - 1][1]
+            yield _annotation(channel, words[first : last + 1], phrase)
+
+
+def _annotation(channel: int, run: Sequence[tuple[Word, Segment]], phrase: str) -> Annotation:
+    """Return the place of the words; as sure as the least sure of them."""
+    (first, segment), (last, _) = run[0], run[-1]
+    known = [word.confidence for word, _ in run if word.confidence is not None]
+    return Annotation(
+        task=Locate.name,
+        channel=channel,
+        index=0,  # numbered when the recording is stitched
+        start_sample=first.start_sample,
+        end_sample=last.end_sample,
+        label=phrase,
+        text=segment.text,
+        data={"confidence": min(known, default=None), "avg_logprob": segment.avg_logprob},
+        flags=segment.flags,
+    )

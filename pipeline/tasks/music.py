@@ -15,6 +15,7 @@ from pipeline.tasks.parsed import Flag, Parsed, ending_flags
 from pipeline.tasks.prompts import music_description_prompt, note_prompt
 from pipeline.tasks.questions import HeardChunk, Hearing, Question, ask_patiently
 from pipeline.tasks.task import Task, TaskOptions
+from pipeline.tasks.text import readable
 from qwen_audio.answers import Answer
 from qwen_audio.tags import Prompt
 
@@ -98,11 +99,13 @@ def read_note(answer: Answer, heard_samples: int) -> Parsed:
         "instrument": as_label(_text(_INSTRUMENT, answer.text)),
         "qualities": [one for one in map(as_label, _text(_SONIC, answer.text).split(",")) if one],
     }
-    flags = ending_flags(answer)
     if data["pitch"] is None and data["velocity"] is None and data["instrument"] is None:
-        text, _ = read_text(answer)
-        return item((0, heard_samples), text, answer=answer, flags=[Flag.UNPARSED, *flags], data=data)
-    return item((0, heard_samples), _spell(data), data["instrument"], answer=answer, flags=flags, data=data)
+        text, flags = read_text(answer)
+        if Flag.EMPTY not in flags:
+            flags = list(dict.fromkeys([*flags, Flag.UNPARSED]))
+        return item((0, heard_samples), text, answer=answer, flags=flags, data=data)
+    label = data["instrument"]
+    return item((0, heard_samples), _spell(data), label, answer=answer, flags=ending_flags(answer), data=data)
 
 
 def pitch_name(pitch: int) -> str:
@@ -118,7 +121,7 @@ def _number(pattern: re.Pattern[str], text: str) -> int | None:
 
 def _text(pattern: re.Pattern[str], text: str) -> str:
     match = pattern.search(text)
-    return match[1].strip() if match else ""
+    return readable(match[1]) if match else ""
 
 
 def _spell(data: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ class Flag(StrEnum):
     CANCELLED = "cancelled"
     LOOP = "loop"  # the answer repeated itself and was cut
     NO_SPEECH = "no_speech"  # words came although the model itself hears no speech: they were dropped
-    UNKNOWN_LANGUAGE = "unknown_language"  # no language was sure enough; English was assumed
+    UNKNOWN_LANGUAGE = "unknown_language"  # none was sure enough: the likeliest was assumed, else English
     UNKNOWN_LABEL = "unknown_label"  # the answer is none of the labels of the task
 
 

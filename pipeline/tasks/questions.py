@@ -37,11 +37,13 @@ class Question:
 class HeardChunk:
     """What a task knows of a chunk before it asks: how long it is, and where speech lies, from the heard start.
 
-    ``speech`` is None where nobody looked.
+    ``speech`` is None where nobody looked. ``owned`` is what the chunk answers for, None for all of it; its neighbours
+    hear and answer for the rest.
     """
 
     samples: int
     speech: tuple[Span, ...] | None = None
+    owned: Span | None = None
 
     @property
     def seconds(self) -> float:
@@ -49,9 +51,13 @@ class HeardChunk:
         return self.samples / SAMPLES_PER_SECOND
 
     @property
-    def speech_samples(self) -> int:
-        """How much of it is speech."""
-        return sum(end - start for start, end in self.speech or ())
+    def own(self) -> Span:
+        """What the chunk answers for."""
+        return self.owned or (0, self.samples)
+
+    def window(self, span: Span) -> Span | None:
+        """Return a span as a question names it: None where it is the whole chunk, which is encoded for all."""
+        return None if span == (0, self.samples) else span
 
     def seconds_of(self, window: Span | None) -> float:
         """How long a window is."""

@@ -55,22 +55,33 @@ def _judge(word: Word, part: Part) -> _Heard:
 
 
 def _pair(left: Sequence[_Heard], right: Sequence[_Heard]) -> None:
-    """Give each word that both sides heard one middle for the seam between them; the closest pairs first."""
-    same = sorted(
-        (abs(other.left_middle - entry.right_middle), i, j)
-        for i, entry in enumerate(left)
-        for j, other in enumerate(right)
-        if other.word.text.casefold() == entry.word.text.casefold()
-    )
-    paired_left: set[int] = set()
-    paired_right: set[int] = set()
-    for distance, i, j in same:
-        if distance > SAME_WORD_SAMPLES:
-            break
-        if i not in paired_left and j not in paired_right:
-            paired_left.add(i)
-            paired_right.add(j)
+    """Give each word that both sides heard one middle for the seam between them.
+
+    Pairs are in order, and together as close as can be: the closest first would pair the first "seven" of one side
+    with the second of the other, where both say it twice, and leave the others alone.
+    """
+    # best[i][j]: how close pairs of left[i:] and right[j:] can be in all
+    best = [[0] * (len(right) + 1) for _ in range(len(left) + 1)]
+    for i in reversed(range(len(left))):
+        for j in reversed(range(len(right))):
+            together = best[i + 1][j + 1] + _closeness(left[i], right[j])
+            best[i][j] = max(best[i + 1][j], best[i][j + 1], together)
+    i = j = 0
+    while i < len(left) and j < len(right):
+        if best[i][j] == best[i + 1][j]:
+            i += 1
+        elif best[i][j] == best[i][j + 1]:
+            j += 1
+        else:
             left[i].right_middle = right[j].left_middle = (left[i].right_middle + right[j].left_middle) // 2
+            i, j = i + 1, j + 1
+
+
+def _closeness(left: _Heard, right: _Heard) -> int:
+    """Return by how much two hearings of one word are closer than they need to be; 0 where they are of two words."""
+    if left.word.text.casefold() != right.word.text.casefold():
+        return 0
+    return max(0, SAME_WORD_SAMPLES + 1 - abs(left.right_middle - right.left_middle))
 
 
 def _forwards(parts: Sequence[Part], kept: Sequence[Sequence[Word]]) -> list[list[Word]]:
@@ -87,6 +98,6 @@ def _forwards(parts: Sequence[Part], kept: Sequence[Sequence[Word]]) -> list[lis
                     before = settled[last[0]][last[1]] = replace(before, end_sample=end)
                 floor = before.end_sample
             start = max(word.start_sample, floor)
-            settled[i].append(Word(word.text, start, max(word.end_sample, start)))
+            settled[i].append(replace(word, start_sample=start, end_sample=max(word.end_sample, start)))
             last = i, len(settled[i]) - 1
     return settled

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable
 
 CONTROL_TOKEN = re.compile(r"<\|.*?\|>|</?audio>|\[\[\[AUDIO:modality\]\]\]")
@@ -11,6 +12,9 @@ WHITESPACE = re.compile(r"\s+")
 
 # Databases refuse NUL, and UTF-8 refuses a lone surrogate: neither is text.
 NOT_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f\x7f\ud800-\udfff]")
+
+INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co"})
+"""The Unicode categories of controls, of characters without width or with a direction of their own, and of none."""
 
 UNSPACED_LANGUAGES = frozenset({"zh"})
 
@@ -30,6 +34,16 @@ def readable(text: str, language: str = "en") -> str:
     if language in UNSPACED_LANGUAGES:
         return WHITESPACE.sub("", bare)
     return SPACE_BEFORE_PUNCTUATION.sub("", WHITESPACE.sub(" ", bare)).strip()
+
+
+def visible(text: str) -> str:
+    """Return what somebody wrote as text alone: what is invisible goes, every white space is one space.
+
+    Composed (NFC) last, so that what is visible already stays as it is.
+    """
+    spaced = "".join(" " if char.isspace() else char for char in text)
+    kept = "".join(char for char in spaced if unicodedata.category(char) not in INVISIBLE)
+    return " ".join(unicodedata.normalize("NFC", kept).split())
 
 
 def join_words(words: Iterable[str], language: str) -> str:

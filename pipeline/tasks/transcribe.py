@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from itertools import groupby
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from pipeline.tasks.findings import Findings, Part, Segment, Span, Summary, Word
+from pipeline.tasks.findings import Findings, Part, Span, Word
 from pipeline.tasks.guards import compression_ratio, is_invented, is_loop
 from pipeline.tasks.hearing_language import FoundLanguage, find_language, no_speech_question, probability
 from pipeline.tasks.parsed import Flag, Parsed, confidence, ending_flags
+from pipeline.tasks.prompts import transcript_prompt
 from pipeline.tasks.questions import HeardChunk, Hearing, Question, ask_patiently
-from pipeline.tasks.seams import settle
 from pipeline.tasks.task import AnyLanguage, Task, TaskOptions
 from pipeline.tasks.text import has_control_token, has_letters, join_words, readable
-from pipeline.tasks.utterances import utterances
+from pipeline.tasks.transcript_segments import segments_of, summary_of
 from pipeline.tasks.windows import halves, speech_windows
 from pipeline.tasks.word_times import parse_word_times
 from qwen_audio.answers import Answer
@@ -73,7 +72,6 @@ class _Said:
     answer: Answer
     flags: tuple[Flag, ...] = ()
     no_speech_prob: float | None = None
-    is_dropped: bool = field(default=False)
 
 
 class Transcribe(Task[TranscribeOptions]):
@@ -119,21 +117,28 @@ class Transcribe(Task[TranscribeOptions]):
         """Find the language, ask for words or utterances, and hear loops once more in shorter pieces."""
         language = yield from find_language(options.language)
         asked, flags = _settled(options, language)
-        windows = [(0, chunk.samples)] if asked.timestamps != "segment" else speech_windows(chunk)
-        said = yield from self._transcribe(chunk, windows, asked)
-        loops = [place for place, one in enumerate(said) if Flag.LOOP in one.flags]
-        if loops and windows == [(0, chunk.samples)]:
-            again = yield from self._transcribe(chunk, list(halves(chunk)), asked)
-            if len([one for one in again if Flag.LOOP in one.flags]) < len(again):
-                said = again
+        said = yield from self._transcribe(chunk, _windows(chunk, asked), asked)
+        said = yield from self._without_loops(chunk, said, asked)
         return _parsed(said, language, asked, flags)
+
+    def _without_loops(
+        self, chunk: HeardChunk, said: Sequence[_Said], options: TranscribeOptions
+    ) -> Generator[Sequence[Question], Sequence[Answer], list[_Said]]:
+        """Hear every loop once more in two halves, and keep them unless both loop too."""
+        kept: list[_Said] = []
+        for one in said:
+            shorter = halves(chunk, one.window) if Flag.LOOP in one.flags else ()
+            again = yield from self._transcribe(chunk, shorter, options)
+            is_better = any(Flag.LOOP not in half.flags for half in again)
+            kept.extend(again if is_better else [one])
+        return kept
 
     def _transcribe(
         self, chunk: HeardChunk, windows: Sequence[Span], options: TranscribeOptions
     ) -> Generator[Sequence[Question], Sequence[Answer], list[_Said]]:
-        plain = self.prompt(options.model_copy(update={"timestamps": "none", "itn": False}))
-        whole = (0, chunk.samples)
-        places = [None if window == whole else window for window in windows]
+        """Ask what is said in each window, and how likely nobody speaks there."""
+        plain = transcript_prompt(options.language)
+        places = [chunk.window(window) for window in windows]
         doubts = [replace(no_speech_question(plain), window=place) for place in places]
         questions = [
             Question(self.prompt(options), self.limit(options, chunk.seconds_of(place)), place)
@@ -150,16 +155,18 @@ class Transcribe(Task[TranscribeOptions]):
         return _parsed([said], language, options, [])
 
     def merge(self, parts: Sequence[Part], options: TranscribeOptions) -> Findings:
-        """Cut timed words into utterances, after the seams are settled; utterances without words belong to the part
-        that owns their middle; text without times is one segment a chunk.
-        """
-        segments: list[Segment] = []
-        for _, group in groupby(parts, key=lambda part: part.channel):
-            channel = list(group)
-            words = settle(channel, [_timeline_words(part) for part in channel])
-            for part, own in zip(channel, words, strict=True):
-                segments.extend(_segments(part, own))
-        return Findings(segments=tuple(segments), summary=_summary(segments))
+        """Settle the seams and cut segments; the summary counts them and names the language spoken longest."""
+        segments = segments_of(parts)
+        return Findings(segments=tuple(segments), summary=summary_of(segments))
+
+
+def _windows(chunk: HeardChunk, options: TranscribeOptions) -> Sequence[Span]:
+    """Return what is heard at once. Only words with times can be told apart where two chunks hear the same audio, so
+    text is asked for what the chunk owns.
+    """
+    if options.timestamps == "word":
+        return [(0, chunk.samples)]
+    return speech_windows(chunk) if options.timestamps == "segment" else [chunk.own]
 
 
 def _settled(options: TranscribeOptions, language: FoundLanguage) -> tuple[TranscribeOptions, list[Flag]]:
@@ -172,33 +179,34 @@ def _settled(options: TranscribeOptions, language: FoundLanguage) -> tuple[Trans
 
 
 def _read(window: Span, answer: Answer, no_speech_prob: float | None, options: TranscribeOptions) -> _Said:
-    """Read one answer; its words are moved to their place in the chunk."""
-    flags: list[Flag] = []
-    words: list[Word] = []
-    if options.timestamps == "word":
-        found, flags = parse_word_times(answer.text, window[1] - window[0], answer.starts, answer.logprobs)
-        words = [
-            replace(one, start_sample=one.start_sample + window[0], end_sample=one.end_sample + window[0])
-            for one in found
-        ]
-    elif has_control_token(answer.text):
-        flags = [Flag.STRAY_TAGS]
-    text = (
-        join_words((word.text for word in words), options.language)
-        if words
-        else readable(answer.text, options.language)
-    )
-    if options.timestamps == "word" and text and not words:
-        flags = [*flags, Flag.MISSING_TIMES]
+    """Read one answer; words that the model itself does not believe in are dropped."""
+    text, words, flags = _text_and_words(window, answer, options)
     if not has_letters(text):
-        flags = [*flags, Flag.UNPARSED if text or flags else Flag.EMPTY]
-    ending = ending_flags(answer)
-    if is_loop(answer, text) and Flag.LOOP not in ending:
-        ending.append(Flag.LOOP)
-    flags = [*flags, *ending]
+        flags.append(Flag.UNPARSED if text or flags else Flag.EMPTY)
+    flags += ending_flags(answer)
+    if is_loop(answer, text) and Flag.LOOP not in flags:
+        flags.append(Flag.LOOP)
     if has_letters(text) and is_invented(answer, no_speech_prob):
-        return _Said(window, "", (), answer, (*flags, Flag.NO_SPEECH), no_speech_prob, is_dropped=True)
+        return _Said(window, "", (), answer, (*flags, Flag.NO_SPEECH), no_speech_prob)
     return _Said(window, text, tuple(words), answer, tuple(flags), no_speech_prob)
+
+
+def _text_and_words(
+    window: Span, answer: Answer, options: TranscribeOptions
+) -> tuple[str, list[Word], list[Flag]]:
+    """Return what one answer says, its words moved to their place in the chunk, and what was wrong with its form."""
+    text = readable(answer.text, options.language)
+    if options.timestamps != "word":
+        return text, [], [Flag.STRAY_TAGS] if has_control_token(answer.text) else []
+    start, end = window
+    found, flags = parse_word_times(answer.text, end - start, answer.starts, answer.logprobs)
+    if not found:
+        return text, [], [*flags, Flag.MISSING_TIMES] if has_letters(text) else flags
+    words = [
+        replace(word, start_sample=start + word.start_sample, end_sample=start + word.end_sample)
+        for word in found
+    ]
+    return join_words((word.text for word in words), options.language), words, flags
 
 
 def _parsed(
@@ -215,12 +223,19 @@ def _parsed(
         "language_probabilities": dict(language.probabilities),
         "text": text,
         "words": [asdict(word) for one in heard for word in one.words],
-        "utterances": [] if options.timestamps != "segment" else [_utterance(one) for one in heard],
+        "utterances": [_utterance(one) for one in heard if _is_utterance(one, said, options)],
         "avg_logprob": _mean(logprobs),
         "compression_ratio": compression_ratio(text),
         "no_speech_prob": min(doubts, default=None),
         "flags": [str(flag) for flag in dict.fromkeys([*flags, *shown])],
     }
+
+
+def _is_utterance(one: _Said, said: Sequence[_Said], options: TranscribeOptions) -> bool:
+    """Say whether a text stands in its window: also that of a half whose word times are missing beside the other's."""
+    if options.timestamps == "word":
+        return len(said) > 1 and not one.words
+    return options.timestamps == "segment"
 
 
 def _utterance(said: _Said) -> dict[str, Any]:
@@ -240,77 +255,3 @@ def _mean(values: Sequence[float]) -> float | None:
         return None
     mean = sum(values) / len(values)
     return mean if math.isfinite(mean) else None
-
-
-def _timeline_words(part: Part) -> list[Word]:
-    """Return a part's words, moved from the heard start to their place in the recording."""
-    if part.parsed is None:
-        return []
-    return [
-        Word(
-            word["text"],
-            part.heard_start + word["start_sample"],
-            part.heard_start + word["end_sample"],
-            word["confidence"],
-        )
-        for word in part.parsed["words"]
-    ]
-
-
-def _segments(part: Part, words: Sequence[Word]) -> Iterator[Segment]:
-    if part.parsed is None or not has_letters(part.parsed["text"]):
-        return
-    parsed = part.parsed
-    language = parsed["language"]
-    scores = {name: parsed[name] for name in ("avg_logprob", "compression_ratio", "no_speech_prob")}
-    flags = tuple(parsed["flags"])
-    if parsed["utterances"]:
-        yield from _utterance_segments(part)
-    elif not parsed["words"]:
-        start, end = part.speech_extent
-        yield Segment(part.channel, 0, start, end, parsed["text"], language, **scores, flags=flags)
-    for run in utterances(words):
-        text = join_words((word.text for word in run), language)
-        start, end = run[0].start_sample, run[-1].end_sample
-        own = {**scores, "compression_ratio": compression_ratio(text)}
-        yield Segment(part.channel, 0, start, end, text, language, tuple(run), **own, flags=flags)
-
-
-def _utterance_segments(part: Part) -> Iterator[Segment]:
-    assert part.parsed is not None
-    of_all = {Flag.TIMESTAMPS_UNAVAILABLE, Flag.UNKNOWN_LANGUAGE} & set(part.parsed["flags"])
-    for one in part.parsed["utterances"]:
-        start, end = part.heard_start + one["start_sample"], part.heard_start + one["end_sample"]
-        if not part.owns((start + end) // 2):
-            continue
-        yield Segment(
-            part.channel,
-            0,
-            start,
-            end,
-            one["text"],
-            part.parsed["language"],
-            avg_logprob=one["avg_logprob"],
-            compression_ratio=one["compression_ratio"],
-            no_speech_prob=one["no_speech_prob"],
-            flags=tuple(dict.fromkeys([*sorted(map(str, of_all)), *one["flags"]])),
-        )
-
-
-def _summary(segments: Sequence[Segment]) -> Summary:
-    """Count what was said, and name the language that was spoken longest."""
-    spoken: dict[str, int] = {}
-    for one in segments:
-        spoken[one.language] = spoken.get(one.language, 0) + one.end_sample - one.start_sample
-    total = sum(spoken.values())
-    label = max(sorted(spoken), key=spoken.__getitem__, default=None)
-    return Summary(
-        label=label,
-        confidence=round(spoken[label] / total, 4) if label is not None and total else None,
-        data={
-            "segments": len(segments),
-            "words": sum(len(one.words) or len(one.text.split()) for one in segments),
-            "spoken_ms": total // 16,
-            "spoken_ms_by_language": {code: value // 16 for code, value in sorted(spoken.items())},
-        },
-    )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from pydantic import Field
 
@@ -60,22 +60,23 @@ class Translate(Task[TranslateOptions]):
         windows = speech_windows(chunk)
         prompt = translation_prompt(language.code, options.target)
         answers = yield from ask_patiently(
-            [
-                Question(prompt, max(MIN_LIMIT, round(TOKENS_PER_SECOND * chunk.seconds_of(window))), window)
-                for window in windows
-            ]
+            [Question(prompt, _limit(chunk.seconds_of(window)), chunk.window(window)) for window in windows]
         )
+        spoken = {"from": language.code}
         items = []
         for window, answer in zip(windows, answers, strict=True):
             text, own = read_text(answer, options.target)
-            items.append(
-                item(window, text, options.target, answer=answer, flags=own, data={"from": language.code})
-            )
+            items.append(item(window, text, options.target, answer=answer, flags=[*flags, *own], data=spoken))
         return parsed_items(items, flags, language=language.code)
 
     def merge(self, parts: Sequence[Part], options: TranslateOptions) -> Findings:
         """Put each utterance's translation in its place."""
-        found = [replace(one, label=options.target) for one in annotate(self.name, parts)]
+        found = annotate(self.name, parts)
         text = " ".join(one.text for one in found)
         summary = Summary(label=options.target, data={"utterances": len(found), "characters": len(text)})
         return Findings(annotations=tuple(found), summary=summary if found else None)
+
+
+def _limit(seconds: float) -> int:
+    """Return a limit that follows the seconds heard."""
+    return max(MIN_LIMIT, math.ceil(TOKENS_PER_SECOND * seconds))

@@ -53,9 +53,10 @@ class Vocal(Task[VocalOptions]):
     def hear(self, chunk: HeardChunk, options: VocalOptions) -> Hearing:
         """Ask what noise it is where there is a voice without words."""
         voice, words = yield [gate(VOICE_QUESTION), no_speech_question(transcript_prompt("en"))]
-        no_words = probability(words) or 0.0
+        no_words = probability(words)
         doubts = {"voice_prob": probability_of_yes(voice), "no_words_prob": no_words}
-        if not options.always and not (is_open(voice) and no_words > NO_WORDS_PROB):
+        is_wordless = no_words is not None and no_words > NO_WORDS_PROB
+        if not options.always and not (is_open(voice) and is_wordless):
             return parsed_items([], **doubts)
         (answer,) = yield from ask_patiently([Question(vocal_prompt(), MAX_VOCAL_TOKENS)])
         text, flags = read_text(answer)

@@ -72,7 +72,7 @@ def _confidence(begin: int, end: int, starts: Sequence[int], logprobs: Sequence[
     inside = logprobs[bisect_left(starts, begin) : bisect_left(starts, end)]
     if not inside or not all(map(math.isfinite, inside)):
         return None
-    return round(math.exp(sum(inside) / len(inside)), 4)
+    return round(math.exp(min(sum(inside) / len(inside), 0.0)), 4)
 
 
 def _has_stray_tags(slot: str) -> bool:
