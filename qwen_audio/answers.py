@@ -19,22 +19,30 @@ class FinishReason(StrEnum):
 
 @dataclass(frozen=True)
 class Numbers:
-    """What one branch cost, in seconds of wall time and tokens."""
+    """What one branch cost, in seconds of wall time and tokens.
+
+    ``encode_seconds`` and ``prefill_seconds`` are those of the clips and the prefix, which all branches of a prefix
+    share; ``decode_seconds`` runs from the branch's start to its end, company included. ``batch_share`` is the mean
+    share that the branch had of the batches it was in, 0 when it was in none.
+    """
 
     audio_tokens: int = 0
     prompt_tokens: int = 0
     new_tokens: int = 0
     encode_seconds: float = 0.0
     decode_seconds: float = 0.0
+    prefill_seconds: float = 0.0
+    batch_share: float = 0.0
 
 
 @dataclass(frozen=True)
 class Answer:
     """One branch's result.
 
-    ``text`` keeps control tokens (``<|0.54|>hello<|0.86|>``) and leaves out the token that ended it; ``ids``,
-    ``logprobs`` and ``starts`` run in step and include that token: ``starts`` says at which character of ``text`` the
-    token's own begin, and is empty where nobody counted. ``scores`` maps each asked text to its log-probability.
+    ``text`` keeps control tokens (``<|0.54|>hello<|0.86|>``) and leaves out the token that ended it; ``ids`` and
+    ``logprobs`` run in step and include that token. ``scores`` maps each asked text to its log-probability.
+    ``starts`` has, for each id, the index in ``text`` of the character that its first byte belongs to; an id that
+    was left out of the text has ``len(text)``.
     """
 
     text: str

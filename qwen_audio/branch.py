@@ -16,7 +16,7 @@ from qwen_audio.tags import Prompt, Tag, TimeTag
 from qwen_audio.tokenizer import QwenAudioTokenizer
 
 if TYPE_CHECKING:
-    from qwen_audio.engine import Prefix
+    from qwen_audio.prefix import Prefix
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,19 @@ class Ask:
         """How many positions the prompt and the longest answer take."""
         new = self.limit if self.candidates is None else max(map(len, self.candidates.values()))
         return len(self.prompt) + new
+
+    @property
+    def cells(self) -> int:
+        """How many cells of a cache it takes at most: the last id of an answer or a candidate is never fed."""
+        return len(self.prompt) + (self.limit - 1 if self.candidates is None else len(self.heads))
+
+    @property
+    def heads(self) -> list[tuple[int, ...]]:
+        """What candidates begin with, without their last ids: each start once, shorter ones first."""
+        ends = (self.candidates or {}).values()
+        return sorted(
+            {ids[:size] for ids in ends for size in range(1, len(ids))}, key=lambda ids: (len(ids), ids)
+        )
 
 
 def make_ask(
@@ -71,6 +84,7 @@ class Branch:
     ids: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     started: float | None = None  # time.monotonic when its batch began
+    shares: list[float] = field(default_factory=list)  # its part of each batch it was in
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _is_resolved: bool = False
 
@@ -84,6 +98,7 @@ class Branch:
         """Begin, or begin anew after its batch has failed."""
         self.ids.clear()
         self.logprobs.clear()
+        self.shares.clear()
         self.started = time.monotonic()
 
     def interruption(self) -> FinishReason | None:
@@ -110,9 +125,10 @@ class Branch:
         self, reason: FinishReason, tokenizer: QwenAudioTokenizer, scores: dict[str, float] | None = None
     ) -> None:
         """Resolve the future with what there is."""
-        ids = self.ids[:-1] if reason is FinishReason.STOP else self.ids
+        kept = len(self.ids) - (reason is FinishReason.STOP)
+        text, starts = tokenizer.decode_in_step(self.ids[:kept])
         answer = Answer(
-            text=tokenizer.decode(ids),
+            text=text,
             ids=tuple(self.ids),
             logprobs=tuple(self.logprobs),
             finish_reason=reason,
@@ -123,7 +139,10 @@ class Branch:
                 new_tokens=len(self.ids),
                 encode_seconds=self.prefix.encode_seconds,
                 decode_seconds=0.0 if self.started is None else time.monotonic() - self.started,
+                prefill_seconds=self.prefix.prefill_seconds,
+                batch_share=sum(self.shares) / len(self.shares) if self.shares else 0.0,
             ),
+            starts=(*starts, *[len(text)] * (len(self.ids) - kept)),
         )
         if self._claim():
             self.future.set_result(answer)

@@ -50,10 +50,7 @@ class QwenAudioAttention(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Attend: (rows, length, hidden), cos and sin (rows, length, head), query_scale (rows, length)."""
         rows, length, _ = hidden_states.shape
-        fused = self.qkv_proj(hidden_states).view(rows, length, 3, -1, self.head_dim)
-        query, key, value = fused.permute(2, 0, 3, 1, 4)  # each (rows, heads, length, head)
-        query = (rotate(query, *position_embeddings) * query_scale[:, None, :, None]).to(value.dtype)
-        key = rotate(key, *position_embeddings).to(value.dtype)
+        query, key, value = self.project(hidden_states, position_embeddings, query_scale)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self.layer_idx)
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(
@@ -64,6 +61,19 @@ class QwenAudioAttention(nn.Module):
         )
         output: torch.Tensor = self.o_proj(attended.reshape(rows, length, -1))
         return output, weights
+
+    def project(
+        self,
+        hidden_states: torch.Tensor,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+        query_scale: torch.Tensor,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Compute rotated queries, rotated keys and values, each (rows, heads, length, head)."""
+        rows, length, _ = hidden_states.shape
+        fused = self.qkv_proj(hidden_states).view(rows, length, 3, -1, self.head_dim)
+        query, key, value = fused.permute(2, 0, 3, 1, 4)
+        query = (rotate(query, *position_embeddings) * query_scale[:, None, :, None]).to(value.dtype)
+        return query, rotate(key, *position_embeddings).to(value.dtype), value
 
 
 class QwenAudioDecoderLayer(Qwen2DecoderLayer):  # type: ignore[misc]  # transformers is untyped

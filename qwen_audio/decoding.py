@@ -1,4 +1,4 @@
-"""Decode and score a batch of branches with the plain cached model.
+"""Decode and score a batch of branches with the plain cached model, each on a prefix of its own.
 
 Rows are left-padded and masked, so that no row's answer depends on the others; ids beyond the vocabulary are cut
 off before anything is chosen.
@@ -14,6 +14,7 @@ from transformers.cache_utils import DynamicCache
 
 from qwen_audio.answers import FinishReason
 from qwen_audio.branch import Branch
+from qwen_audio.encoding import embed_ids
 from qwen_audio.errors import AnswerNotFinite
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
 from qwen_audio.rotary import ntk_alpha
@@ -33,7 +34,7 @@ def decode(model: QwenAudioForConditionalGeneration, branches: list[Branch], fin
         inputs_embeds=embeds, attention_mask=mask, past_key_values=cache, ntk_alpha=alpha, logits_to_keep=1
     )
     while True:
-        logprobs = _logprobs(model, outputs.logits[:, -1])  # (rows, vocabulary)
+        logprobs = vocabulary_logprobs(model, outputs.logits[:, -1])  # (rows, vocabulary)
         best, ids = logprobs.max(dim=-1)
         kept = _grow(branches, ids.tolist(), best.tolist(), finish)
         if not kept:
@@ -49,19 +50,21 @@ def decode(model: QwenAudioForConditionalGeneration, branches: list[Branch], fin
 
 def _grow(branches: list[Branch], ids: list[int], logprobs: list[float], finish: Finish) -> list[int]:
     """Give each branch its token and return the rows of those that go on."""
-    kept = []
-    for row, (branch, id_, logprob) in enumerate(zip(branches, ids, logprobs, strict=True)):
-        if branch.is_gone():
-            continue
-        if math.isnan(logprob):  # one such score spoils the whole row and says nothing about the others
-            branch.fail(AnswerNotFinite(f"the scores of token {len(branch.ids) + 1} are not finite"))
-            continue
-        reason = branch.interruption() or branch.grow(id_, logprob)
-        if reason is None:
-            kept.append(row)
-        else:
-            finish(branch, reason)
-    return kept
+    rows = enumerate(zip(branches, ids, logprobs, strict=True))
+    return [row for row, (branch, id_, logprob) in rows if go_on(branch, id_, logprob, finish)]
+
+
+def go_on(branch: Branch, id_: int, logprob: float, finish: Finish) -> bool:
+    """Give a branch its token and say whether it wants another; when not, it has been resolved."""
+    if branch.is_gone():
+        return False
+    if math.isnan(logprob):  # one such score spoils the whole row and says nothing about the others
+        branch.fail(AnswerNotFinite(f"the scores of token {len(branch.ids) + 1} are not finite"))
+        return False
+    reason = branch.interruption() or branch.grow(id_, logprob)
+    if reason is not None:
+        finish(branch, reason)
+    return reason is None
 
 
 def score(model: QwenAudioForConditionalGeneration, branch: Branch) -> dict[str, float]:
@@ -94,19 +97,19 @@ def _head_logprobs(
         use_cache=False,
         logits_to_keep=len(head) + 1,
     )
-    return _logprobs(model, outputs.logits[0])
+    return vocabulary_logprobs(model, outputs.logits[0])
 
 
-def _logprobs(model: QwenAudioForConditionalGeneration, logits: torch.Tensor) -> torch.Tensor:
+def vocabulary_logprobs(model: QwenAudioForConditionalGeneration, logits: torch.Tensor) -> torch.Tensor:
+    """Turn logits into float32 log-probabilities of the ids that exist: (..., vocab_size) to (..., vocabulary)."""
     return logits[..., : model.config.vocabulary_size].float().log_softmax(dim=-1)
 
 
 def _embed(model: QwenAudioForConditionalGeneration, branch: Branch, ids: Sequence[int]) -> torch.Tensor:
-    """Lay the audio span before the embedded ids: (span + ids, hidden)."""
+    """Lay the prefix's span before the embedded ids: (span + ids, hidden)."""
     span = branch.prefix.span
     assert span is not None, "a prefix is encoded before its branches are decoded"
-    embedded = model.transformer.wte(torch.tensor(ids, dtype=torch.long, device=span.device))
-    return torch.cat((span.to(embedded.dtype), embedded))
+    return torch.cat((span, embed_ids(model, ids)))
 
 
 def _pad(rows: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:

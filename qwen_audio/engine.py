@@ -1,42 +1,51 @@
-"""Answer prompts about audio clips: one encode per clip, many branches, one batch at a time.
+"""Answer prompts about audio: one encode and one prefill per prefix, and all branches of all prefixes in one step.
 
-A background thread takes the branches that wait, of all prefixes, into one batch. This is the plain engine: each
-branch computes the clip's prefix again, and a batch runs until its last branch has ended.
+A prefix's keys and values exist once; its branches see them and themselves. Between two steps new prefixes are
+encoded and computed, so that a place is filled again as soon as its chunk has ended.
 """
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future
-from pathlib import Path
-from types import TracebackType
-from typing import Self
+from dataclasses import dataclass, field
+from itertools import groupby
 
 import torch
 
-from qwen_audio import decoding
-from qwen_audio.answers import Answer, FinishReason
-from qwen_audio.branch import Branch, make_ask
-from qwen_audio.errors import EngineClosed, EngineFull, InvalidPrompt, InvalidVocabulary, PrefixClosed
-from qwen_audio.features import Samples, audio_tokens, log_mel, mel_frames
-from qwen_audio.loading import find_checkpoint, fingerprint
+from qwen_audio.answers import FinishReason
+from qwen_audio.attending import Group
+from qwen_audio.branch import Branch
+from qwen_audio.decoding import go_on
+from qwen_audio.encoding import embed_prefix, encode_clips, wait_for_device
+from qwen_audio.errors import AnswerNotFinite, EngineClosed, EngineOutOfMemory, InvalidPrompt
+from qwen_audio.faults import Halver
+from qwen_audio.forward import Forward
+from qwen_audio.front import Front
+from qwen_audio.metrics import Metrics
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
-from qwen_audio.tags import Prompt, Tag, TimeTag
+from qwen_audio.prefix import Clip, Prefix
+from qwen_audio.rooms import Shelf
+from qwen_audio.scheduling import Kept, Plan, Schedule, pack, similar
+from qwen_audio.store import Store
+from qwen_audio.strand import Strand
 from qwen_audio.tokenizer import QwenAudioTokenizer
-
-MAX_ROWS = 32  # branches in one batch
-SPAN_ENDS = 2  # the rows of <audio> and </audio>
-GATHER_SECONDS = 0.005  # how long the first branch of a batch waits for company
+from qwen_audio.tuning import Tuning
 
 
-class Engine:
-    """Owns a model and the thread that runs it. Every public method may be called from any thread.
+@dataclass
+class Outcome:
+    """What a step computed for one strand: its next token, or all its scores."""
 
-    ``places`` is how many prefixes may be open at once. ``name`` and ``revision`` say which checkpoint answers.
-    """
+    strand: Strand
+    id: int = 0
+    logprob: float = 0.0
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+class Engine(Front):
+    """The engine of the product; ``PlainEngine`` is what it is tested against."""
 
     def __init__(
         self,
@@ -46,230 +55,251 @@ class Engine:
         places: int = 8,
         name: str = "unnamed",
         revision: str = "unknown",
+        tuning: Tuning | None = None,
     ) -> None:
-        if places < 1:
-            raise ValueError(f"places must be at least 1, not {places}")
-        _check_vocabulary(model, tokenizer)
-        self.name = name
-        self.revision = revision
-        self.places = places
-        self._model = model.eval()
-        self.tokenizer = tokenizer
-        self._changed = threading.Condition()  # guards everything below
-        self._open: set[Prefix] = set()
-        self._waiting: deque[Branch] = deque()
-        self._running: list[Branch] = []
-        self._closed = False
-        self._thread = threading.Thread(target=self._run, name=f"engine {name}", daemon=True)
-        self._thread.start()
+        super().__init__(model, tokenizer, places=places, name=name, revision=revision)
+        self._tuning = tuning = Tuning() if tuning is None else tuning
+        config = model.config
+        cells = min(tuning.cells, config.max_position_embeddings)
+        shelves = [Shelf(places, cells)]
+        if config.max_position_embeddings > cells:
+            shelves.append(Shelf(tuning.long_rooms, config.max_position_embeddings))
+        trained = config.seq_length if config.use_dynamic_ntk else None
+        self._schedule = Schedule(shelves, tuning.step_positions, trained)
+        together = model.device.type == "cuda" if tuning.together is None else tuning.together
+        store = Store(config, self._schedule.shelves, model.dtype, model.device)
+        self._forward = Forward(model, store, together=together)
+        self._encoding, self._filling, self._feeding = Halver(), Halver(), Halver()
+        self._live: list[Strand] = []  # only the engine's thread reads it
+        self._metrics = Metrics(places=places, cache_positions=places * cells)
+        self._start()
 
-    @classmethod
-    def load(cls, source: str | Path, *, device: str = "auto", dtype: str = "auto", places: int = 8) -> Self:
-        """Load a checkpoint's folder, or ``owner/name@commit`` from the hub, and start.
-
-        ``auto`` is the GPU in bfloat16 where there is one, else the CPU in float32. Raises the exceptions under
-        ``InvalidCheckpoint``.
-        """
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        if dtype == "auto":
-            dtype = "float32" if device == "cpu" else "bfloat16"
-        folder = find_checkpoint(source)
-        model = QwenAudioForConditionalGeneration.from_pretrained(folder, dtype=dtype).to(device)
-        tokenizer = QwenAudioTokenizer.from_pretrained(folder)
-        name = folder.resolve().name if Path(source).is_dir() else str(source).partition("@")[0]
-        return cls(model, tokenizer, places=places, name=name, revision=fingerprint(folder))
-
-    @property
-    def free_places(self) -> int:
-        """How many more prefixes can be opened now."""
+    def metrics(self) -> Metrics:
+        """Return a snapshot of what the engine holds and has done."""
         with self._changed:
-            return self.places - len(self._open)
-
-    def open(self, samples: Samples) -> Prefix:
-        """Take a place for a clip: int16 or float32 samples (n,) at 16 kHz, 480 to 480,000 of them.
-
-        Raises the exceptions under ``InvalidAudio``, ``EngineFull`` when no place is free, ``EngineClosed``. The
-        clip is encoded with its first branch.
-        """
-        features = log_mel(samples)
-        prefix = Prefix(self, features, mel_frames(len(samples)))
-        with self._changed:
-            self._refuse_when_closed()
-            if len(self._open) >= self.places:
-                raise EngineFull(f"all {self.places} places are taken: close a prefix first")
-            self._open.add(prefix)
-        return prefix
-
-    def close(self) -> None:
-        """Stop: branches that have no answer yet fail with ``EngineClosed``. May be called twice."""
-        with self._changed:
-            self._closed = True
-            unanswered = [*self._waiting, *self._running]
-            self._waiting.clear()
-            self._changed.notify_all()
-        for branch in unanswered:
-            branch.fail(EngineClosed(f"engine {self.name} was closed before it could answer: ask again"))
-        self._thread.join()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _refuse_when_closed(self) -> None:
-        if self._closed:
-            raise EngineClosed(f"engine {self.name} is closed: load another one")
+            return self._metrics.now(places_taken=len(self._open), waiting_branches=len(self._waiting))
 
     def _submit(self, branch: Branch) -> None:
-        positions = branch.prefix.audio_tokens + SPAN_ENDS + branch.ask.positions
-        if positions > self._model.config.max_position_embeddings:
-            raise InvalidPrompt(
-                f"audio, prompt and answer need {positions} positions, the model has "
-                f"{self._model.config.max_position_embeddings}: shorten the prompt or the limit"
-            )
-        with self._changed:
-            self._refuse_when_closed()
-            if branch.prefix.is_closed:
-                raise PrefixClosed("the prefix is closed: open the clip again")
-            self._waiting.append(branch)
-            self._changed.notify_all()
-
-    def _release(self, prefix: Prefix) -> None:
-        """Give a prefix's place back; its waiting branches end now, its running ones at their next token."""
-        with self._changed:
-            prefix.is_closed = True
-            self._open.discard(prefix)
-            ended = [branch for branch in self._waiting if branch.prefix is prefix]
-            self._waiting = deque(branch for branch in self._waiting if branch.prefix is not prefix)
-        for branch in ended:
-            self._finish(branch, FinishReason.CANCELLED)
+        if not self._schedule.fits(branch):
+            raise InvalidPrompt(f"the candidates need {branch.ask.cells} positions: ask for fewer at once")
+        super()._submit(branch)
 
     def _run(self) -> None:
-        while not self._closed:
-            self._serve(self._next_batch())
-
-    def _next_batch(self) -> list[Branch]:
-        """Wait for branches and take up to ``MAX_ROWS``; none when they were cancelled or the engine is closed."""
-        with self._changed:
-            self._running = []
-            self._changed.wait_for(lambda: self._waiting or self._closed)
-            self._changed.wait_for(
-                lambda: len(self._waiting) >= MAX_ROWS or self._closed, timeout=GATHER_SECONDS
-            )
-            self._running = [self._waiting.popleft() for _ in range(min(MAX_ROWS, len(self._waiting)))]
-            return self._running
-
-    def _serve(self, batch: list[Branch]) -> None:
-        """Answer a batch. When it fails each branch is tried alone, so that an error reaches only who causes it."""
-        pending = [branch for branch in batch if not branch.is_gone()]
         try:
-            self._answer(pending)
-        except Exception as error:  # noqa: BLE001  # it becomes the branch's result
-            if len(pending) == 1:
-                pending[0].fail(error)
-                return
-            for branch in pending:
-                self._serve([branch])
+            with torch.inference_mode():
+                while (plan := self._next_plan()) is not None:
+                    self._step(plan)
+        except EngineOutOfMemory as error:
+            self._stop(error)
+        except BaseException as error:
+            self._stop(EngineClosed(f"engine {self.name} has failed: {error!r}"))  # nobody may wait for ever
+            raise
 
-    @torch.inference_mode()
-    def _answer(self, branches: list[Branch]) -> None:
-        going = []
-        for branch in branches:
-            if reason := branch.interruption():
-                self._finish(branch, reason)
-            else:
-                going.append(branch)
-        self._encode([branch.prefix for branch in going])
-        for branch in going:
-            branch.start()
-            if branch.ask.candidates is not None:
-                self._finish(branch, FinishReason.SCORED, decoding.score(self._model, branch))
-        decoded = [branch for branch in going if branch.ask.candidates is None]
-        if decoded:
-            decoding.decode(self._model, decoded, self._finish)
+    def _next_plan(self) -> Plan[Branch] | None:
+        """Wait for something to do and plan it; None when the engine has ended."""
+        with self._changed:
+            self._running = [strand.branch for strand in self._live]
+            self._changed.wait_for(lambda: self._waiting or self._live or self._end)
+            if self._end is not None:
+                return None
+            waiting = list(self._waiting)
+        self._live = [
+            strand for strand in self._live if self._is_wanted(strand.branch) or self._end_strand(strand)
+        ]
+        gone = {branch for branch in waiting if not self._is_wanted(branch)}
+        with self._changed:
+            self._schedule.sweep()
+            plan = self._schedule.plan(branch for branch in self._waiting if branch not in gone)
+            taken = gone.union(branch for branch, _ in plan.starts)
+            self._waiting = deque(branch for branch in self._waiting if branch not in taken)
+            self._running += [branch for branch, _ in plan.starts]
+        return plan
 
-    def _encode(self, prefixes: list[Prefix]) -> None:
-        """Encode the clips that have not been, together."""
-        new = [prefix for prefix in dict.fromkeys(prefixes) if prefix.span is None]
-        if not new:
+    def _is_wanted(self, branch: Branch) -> bool:
+        """Say whether a branch should go on; when not, it has been resolved."""
+        if branch.is_gone():
+            return False
+        reason = branch.interruption()
+        if reason is not None:
+            self._finish(branch, reason)
+        return reason is None
+
+    def _step(self, plan: Plan[Branch]) -> None:
+        """Compute new prefixes, let every live branch grow by one token, and hand the tokens out."""
+        if not plan.starts and not self._live:
             return
         began = time.monotonic()
-        longest = max(prefix.features.shape[-1] for prefix in new)
-        features = torch.stack(
-            [
-                torch.nn.functional.pad(prefix.features, (0, longest - prefix.features.shape[-1]))
-                for prefix in new
-            ]
-        )  # (clips, mels, frames)
-        lengths = torch.tensor([prefix.frames for prefix in new])
-        spans = self._model.encode_audio(features.to(self._model.device), lengths)
-        if spans[0].is_cuda:
-            torch.cuda.synchronize(spans[0].device)  # else the time would be that of the launch
-        share = (time.monotonic() - began) / len(new)
-        for prefix, span in zip(new, spans, strict=True):
-            prefix.span, prefix.encode_seconds = span, share
+        failed = self._fill(plan.fill)
+        for branch, kept in plan.starts:
+            branch.start()
+            if kept in failed:
+                branch.fail(failed[kept])
+            else:
+                self._live.append(Strand(branch, kept))
+        for kept in failed:
+            self._schedule.drop(kept)
+        self._count_starts(plan, failed)
+        live = self._live
+        outcomes = self._feed(live)
+        self._live = [outcome.strand for outcome in outcomes if self._hand_out(outcome, 1 / len(live))]
+        self._count_step(live, time.monotonic() - began)
 
-    def _finish(self, branch: Branch, reason: FinishReason, scores: dict[str, float] | None = None) -> None:
-        branch.finish(reason, self.tokenizer, scores)
+    # New prefixes.
 
+    def _fill(self, new: Sequence[Kept]) -> dict[Kept, Exception]:
+        """Encode and compute prefixes into their rooms; return those that failed, with the reason."""
+        failed: dict[Kept, Exception] = {}
+        prefixes = {kept: _prefix(kept) for kept in new}
+        reasons = self._encode([prefix for prefix in prefixes.values() if prefix.span is None])
+        failed.update({kept: reasons[prefix] for kept, prefix in prefixes.items() if prefix in reasons})
+        ready = [kept for kept in new if kept not in failed]
+        for places in pack([kept.prefix.positions for kept in ready], self._tuning.call_positions):
+            self._filling.run([ready[place] for place in places], self._compute, failed.__setitem__)
+        return failed
 
-class Prefix:
-    """One clip inside the engine; made by ``Engine.open`` and good until it is closed.
+    def _encode(self, prefixes: Sequence[Prefix]) -> dict[Prefix, Exception]:
+        """Encode the clips of prefixes and embed them; return the reasons of those that failed."""
+        owners = {clip: prefix for prefix in prefixes for clip in prefix.clips if clip.span is None}
+        clips = list(owners)
+        reasons: dict[Prefix, Exception] = {}
 
-    ``audio_tokens`` is what the clip costs, 25 per second.
-    """
+        def fail(clip: Clip, error: Exception) -> None:
+            reasons[owners[clip]] = error
 
-    def __init__(self, engine: Engine, features: torch.Tensor, frames: int) -> None:
-        self.audio_tokens = audio_tokens(frames)
-        self.features = features  # (mels, frames)
-        self.frames = frames  # that the clip fills
-        self.span: torch.Tensor | None = None  # (audio tokens + 2, hidden), set by the engine's thread
-        self.encode_seconds = 0.0
-        self.is_closed = False
-        self._engine = engine
+        for places in similar([clip.frames for clip in clips], self._tuning.call_frames):
+            self._encoding.run([clips[place] for place in places], self._encode_together, fail)
+        for prefix in dict.fromkeys(prefixes):
+            if prefix not in reasons:
+                embed_prefix(self._model, prefix)
+        return reasons
 
-    def branch(
-        self,
-        prompt: Prompt,
-        limit: int,
-        stop: Sequence[Tag] = (),
-        deadline: float | None = None,
-        score: Sequence[Tag | TimeTag | str] | None = None,
-    ) -> Future[Answer]:
-        """Ask for an answer of at most ``limit`` tokens, or for the log-probabilities of the texts in ``score``.
-
-        The answer ends with the end of text or a tag in ``stop``; at ``deadline``, seconds on ``time.monotonic``'s
-        clock, it ends with what there is. ``future.cancel()`` works until the answer is there, and gives up the
-        branch. The future fails with ``EngineClosed`` or ``AnswerNotFinite``. Raises ``InvalidPrompt``,
-        ``PrefixClosed`` or ``EngineClosed`` at once.
-        """
-        ask = make_ask(self._engine.tokenizer, prompt, limit, stop, score)
-        branch = Branch(self, ask, deadline)
-        self._engine._submit(branch)
-        return branch.future
-
-    def close(self) -> None:
-        """Give the place back; branches without an answer get one with what there is, ``cancelled``."""
-        self._engine._release(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-
-def _check_vocabulary(model: QwenAudioForConditionalGeneration, tokenizer: QwenAudioTokenizer) -> None:
-    """Refuse a tokenizer that belongs to another checkpoint; raises ``InvalidVocabulary``."""
-    config = model.config
-    if not tokenizer.vocabulary_size == config.vocabulary_size <= config.vocab_size:
-        raise InvalidVocabulary(
-            f"qwen.tiktoken makes {tokenizer.vocabulary_size} ids, config.json wants {config.vocabulary_size} of "
-            f"{config.vocab_size}: the two files belong to different checkpoints"
+    def _encode_together(self, clips: Sequence[Clip]) -> None:
+        encode_clips(self._model, clips)
+        self._metrics = self._metrics.plus(
+            encodes=len(clips),
+            audio_seconds=sum(clip.frames for clip in clips) / 100,
+            encode_seconds=sum(clip.encode_seconds for clip in clips),
         )
+
+    def _compute(self, new: Sequence[Kept]) -> None:
+        """Compute prefixes together; an answer about one that is not finite could not be either."""
+        began = time.monotonic()
+        spans = [_span(kept) for kept in new]
+        finite = self._forward.fill(new, spans)
+        wait_for_device(self._model)
+        seconds = time.monotonic() - began
+        if not all(finite):
+            raise AnswerNotFinite("the prefix is not finite")  # each is tried alone then
+        positions = sum(map(len, spans))
+        again = 0
+        for kept, span in zip(new, spans, strict=True):
+            prefix = _prefix(kept)
+            again += prefix.prefill_seconds > 0
+            prefix.prefill_seconds += seconds * len(span) / positions
+        self._metrics = self._metrics.plus(
+            prefills=len(new), refills=again, prefilled_positions=positions, prefill_seconds=seconds
+        )
+
+    # Live branches.
+
+    def _feed(self, strands: Sequence[Strand]) -> list[Outcome]:
+        """Feed what every strand has; those that fail are resolved and left out."""
+        outcomes: list[Outcome] = []
+
+        def work(together: Sequence[Strand]) -> None:
+            outcomes.extend(self._feed_together(together))
+
+        def fail(strand: Strand, error: Exception) -> None:
+            strand.branch.fail(error)
+            self._end_strand(strand)
+
+        self._feeding.run(strands, work, fail)
+        return outcomes
+
+    def _feed_together(self, strands: Sequence[Strand]) -> list[Outcome]:
+        ordered = sorted(strands, key=_room_order)
+        by_room = [list(strands) for _, strands in groupby(ordered, key=_room_order)]
+        groups = [
+            Group(strands[0].kept, [row for strand in strands for row in strand.rows]) for strands in by_room
+        ]
+        logprobs = self._forward.feed(groups)  # (asked rows, vocabulary)
+        best, ids = (values.tolist() for values in logprobs.max(dim=-1))
+        outcomes, first = [], 0
+        for strand in ordered:
+            outcome = Outcome(strand, ids[first], best[first])
+            if strand.branch.ask.candidates is not None:
+                outcome.scores = _scores(strand, logprobs[first : first + len(strand.heads)])
+            outcomes.append(outcome)
+            first += len(strand.heads)
+        return outcomes
+
+    def _hand_out(self, outcome: Outcome, share: float) -> bool:
+        """Give a branch what was computed, and say whether it goes on."""
+        strand, branch = outcome.strand, outcome.strand.branch
+        branch.shares.append(share)
+        if branch.ask.candidates is not None:
+            self._hand_out_scores(branch, outcome.scores)
+        elif go_on(branch, outcome.id, outcome.logprob, self._finish):
+            strand.push(outcome.id)
+            return True
+        return self._end_strand(strand)
+
+    def _hand_out_scores(self, branch: Branch, scores: dict[str, float]) -> None:
+        if any(score != score for score in scores.values()):
+            branch.fail(AnswerNotFinite("the scores of the candidates are not finite"))
+        elif self._is_wanted(branch):
+            self._finish(branch, FinishReason.SCORED, scores)
+
+    def _end_strand(self, strand: Strand) -> bool:
+        """Give a strand's cells back; False, because it does not go on."""
+        self._schedule.end(strand.kept, strand.taken, strand.branch.ask.cells)
+        return False
+
+    # Numbers.
+
+    def _count_starts(self, plan: Plan[Branch], failed: dict[Kept, Exception]) -> None:
+        begun = [kept for _, kept in plan.starts if kept not in failed]
+        first = sum(kept.prefix.positions for kept in plan.fill if kept not in failed)
+        reused = sum(kept.prefix.positions for kept in begun) - first
+        self._metrics = self._metrics.plus(branches=len(begun), reused_positions=reused)
+
+    def _count_step(self, live: Sequence[Strand], seconds: float) -> None:
+        chunks = len({strand.kept.prefix for strand in live})
+        halvings = sum(halver.halvings for halver in (self._encoding, self._filling, self._feeding))
+        self._metrics = self._metrics.plus(
+            steps=1,
+            busy_seconds=seconds,
+            chunk_seconds=seconds * chunks,
+            branch_seconds=seconds * len(live),
+            fed_positions=sum(len(strand.rows) for strand in live),
+            tokens=sum(strand.branch.ask.candidates is None for strand in live),
+        ).now(
+            live_chunks=len({strand.kept.prefix for strand in self._live}),
+            live_branches=len(self._live),
+            cache_positions_used=self._schedule.used_cells,
+            halvings=halvings,
+        )
+
+
+def _prefix(kept: Kept) -> Prefix:
+    assert isinstance(kept.prefix, Prefix)
+    return kept.prefix
+
+
+def _span(kept: Kept) -> torch.Tensor:
+    span = _prefix(kept).span
+    assert span is not None, "a prefix is embedded before it is computed"
+    return span
+
+
+def _room_order(strand: Strand) -> tuple[int, int]:
+    return strand.kept.room.shelf, strand.kept.room.place
+
+
+def _scores(strand: Strand, logprobs: torch.Tensor) -> dict[str, float]:
+    """Sum the log-probabilities of each candidate's ids, from (heads, vocabulary)."""
+    scores = {}
+    for text, ids in (strand.branch.ask.candidates or {}).items():
+        rows = [strand.heads[ids[:size]] for size in range(len(ids))]
+        scores[text] = float(logprobs[rows, list(ids)].sum())
+    return scores

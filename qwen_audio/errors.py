@@ -127,3 +127,10 @@ class AnswerNotFinite(QwenAudioError):
     """The model computed NaN or infinite scores for this branch."""
 
     code = "answer_not_finite"
+
+
+class EngineOutOfMemory(QwenAudioError):
+    """A single branch does not fit the device's memory any more: end this process and start another."""
+
+    code = "engine_out_of_memory"
+    retryable = True

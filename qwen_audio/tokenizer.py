@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -136,8 +137,29 @@ class QwenAudioTokenizer:
         ``skip_special`` leaves out every control token, time tags too.
         """
         size = self.control_ids.start if skip_special else self.vocabulary_size
-        known = (self._encoding.decode_single_token_bytes(id_) for id_ in ids if 0 <= id_ < size)
+        known = (self._bytes_of(id_) for id_ in ids if id_ < size)
         return b"".join(known).decode("utf-8", errors="replace")
+
+    def decode_in_step(self, ids: Iterable[int]) -> tuple[str, tuple[int, ...]]:
+        """Decode ids to the text of ``decode``, and say for each id which character its first byte belongs to.
+
+        A character that is cut over several ids belongs to all of them. An id without bytes points at what follows.
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        text, starts = "", []
+        for id_ in ids:
+            content = self._bytes_of(id_)
+            text += decoder.decode(content[:1])
+            is_whole = bool(content) and not decoder.getstate()[0]  # the first byte ended its character
+            starts.append(len(text) - is_whole)
+            text += decoder.decode(content[1:])
+        return text + decoder.decode(b"", final=True), tuple(starts)
+
+    def _bytes_of(self, id_: int) -> bytes:
+        """Return an id's bytes, none when it does not exist."""
+        if not 0 <= id_ < self.vocabulary_size:
+            return b""
+        return self._encoding.decode_single_token_bytes(id_)
 
 
 def read_ranks(path: Path) -> dict[bytes, int]:

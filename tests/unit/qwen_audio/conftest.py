@@ -17,9 +17,12 @@ import numpy as np
 import pytest
 import torch
 
+from qwen_audio.bundled import find_bundled
 from qwen_audio.engine import Engine
 from qwen_audio.features import WINDOW_SAMPLES, audio_tokens, log_mel, mel_frames
+from qwen_audio.front import Front
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
+from qwen_audio.plain_engine import PlainEngine
 from qwen_audio.tiny import write_tiny
 from qwen_audio.tokenizer import VOCABULARY_FILE, QwenAudioTokenizer
 
@@ -80,11 +83,34 @@ def tiny_model(tiny_folder: Path) -> QwenAudioForConditionalGeneration:
     return QwenAudioForConditionalGeneration.from_pretrained(tiny_folder, dtype="float32")
 
 
+@pytest.fixture(scope="session")
+def mini_folder() -> Path:
+    folder = find_bundled("mini")
+    assert folder is not None
+    return folder
+
+
+@pytest.fixture(scope="session")
+def mini_tokenizer(mini_folder: Path) -> QwenAudioTokenizer:
+    return QwenAudioTokenizer.from_pretrained(mini_folder)
+
+
+@pytest.fixture(scope="session")
+def mini_model(mini_folder: Path) -> QwenAudioForConditionalGeneration:
+    return QwenAudioForConditionalGeneration.from_pretrained(mini_folder, dtype="float32")
+
+
+@pytest.fixture(params=[Engine, PlainEngine], ids=["fast", "plain"])
+def engine_class(request: pytest.FixtureRequest) -> type[Front]:
+    """What one engine promises, the other must keep."""
+    return request.param
+
+
 @pytest.fixture
 def engine(
-    tiny_model: QwenAudioForConditionalGeneration, tiny_tokenizer: QwenAudioTokenizer
-) -> Iterator[Engine]:
-    with Engine(tiny_model, tiny_tokenizer, name="tiny") as engine:
+    engine_class: Any, tiny_model: QwenAudioForConditionalGeneration, tiny_tokenizer: QwenAudioTokenizer
+) -> Iterator[Front]:
+    with engine_class(tiny_model, tiny_tokenizer, name="tiny") as engine:
         yield engine
 
 

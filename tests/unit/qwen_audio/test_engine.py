@@ -1,3 +1,5 @@
+"""What every engine promises; the fast one and the plain one take the same tests."""
+
 import math
 import threading
 import time
@@ -8,10 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from qwen_audio import decoding
 from qwen_audio.answers import FinishReason
 from qwen_audio.branch import Branch
-from qwen_audio.engine import Engine
 from qwen_audio.errors import (
     AnswerNotFinite,
     AudioNotFinite,
@@ -39,19 +39,23 @@ SECONDS = 60  # the longest that any answer here may take
 
 
 @pytest.fixture
-def gate(monkeypatch):
-    """Holds every batch that decodes before its first token until the gate is opened."""
-    opened, entered = threading.Event(), threading.Event()
-    decode = decoding.decode
+def gate():
+    """Holds every batch of a model before its first token until the gate is opened."""
+    opened, hooks = threading.Event(), []
+    opened.entered = threading.Event()
 
-    def gated(model, branches, finish):
-        entered.set()
+    def hold(_module, _inputs):
+        opened.entered.set()
         assert opened.wait(SECONDS)
-        decode(model, branches, finish)
 
-    monkeypatch.setattr(decoding, "decode", gated)
-    opened.entered = entered
-    return opened
+    def at(model):
+        hooks.append(model.lm_head.register_forward_pre_hook(hold))
+        return opened
+
+    yield at
+    opened.set()
+    for hook in hooks:
+        hook.remove()
 
 
 def _endless(folder):
@@ -73,8 +77,8 @@ def test_an_answer_has_text_ids_and_logprobs_in_step(engine, clip, tiny_tokenize
     assert answer.text == tiny_tokenizer.decode(answer.ids[:-1] if ended else answer.ids)
 
 
-def test_the_engine_gives_what_generate_gives(golden_model, golden_tokenizer, case, clip):
-    with Engine(golden_model, golden_tokenizer) as engine, engine.open(clip("syn_3s217.wav")) as prefix:
+def test_the_engine_gives_what_generate_gives(engine_class, golden_model, golden_tokenizer, case, clip):
+    with engine_class(golden_model, golden_tokenizer) as engine, engine.open(clip("syn_3s217.wav")) as prefix:
         answer = prefix.branch(TRANSCRIBE, limit=16).result(SECONDS)
     assert list(answer.ids) == case("short").figures["greedy_new_ids"][0].tolist()
     inputs = case("short").inputs
@@ -85,10 +89,12 @@ def test_the_engine_gives_what_generate_gives(golden_model, golden_tokenizer, ca
     assert answer.logprobs == pytest.approx(expected, abs=1e-4)
 
 
-def test_what_a_branch_yields_depends_neither_on_its_company_nor_on_the_order(tiny_folder, clip):
+def test_what_a_branch_yields_depends_neither_on_its_company_nor_on_the_order(
+    engine_class, tiny_folder, clip
+):
     names = ("tiny_480.wav", "syn_30s.wav", "syn_1s005.wav", "syn_3s217.wav", "tiny_640.wav", "syn_8s.wav")
     asks = [(name, prompt) for name in names for prompt in (TRANSCRIBE, CAPTION, QUESTION)]
-    with Engine.load(tiny_folder, device="cpu") as engine:
+    with engine_class.load(tiny_folder, device="cpu") as engine:
         alone = {}
         for name, prompt in asks:
             with engine.open(clip(name)) as prefix:
@@ -106,26 +112,9 @@ def test_what_a_branch_yields_depends_neither_on_its_company_nor_on_the_order(ti
     assert len({answer.ids for answer in alone.values()}) > len(asks) / 2  # the audio and the prompt matter
 
 
-def test_branches_of_several_prefixes_share_a_batch_and_a_clip_is_encoded_once(
-    engine, clip, monkeypatch, tiny_model
-):
-    sizes, encoded = [], []
-    decode, encode = decoding.decode, tiny_model.encode_audio
-    monkeypatch.setattr(decoding, "decode", lambda m, b, f: (sizes.append(len(b)), decode(m, b, f)))
-    monkeypatch.setattr(
-        tiny_model, "encode_audio", lambda mel, lengths: (encoded.append(len(mel)), encode(mel, lengths))[1]
-    )
-    monkeypatch.setattr("qwen_audio.engine.GATHER_SECONDS", 0.5)
-    prefixes = [engine.open(clip(name)) for name in ("syn_1s005.wav", "syn_3s217.wav")]
-    wait([prefix.branch(prompt, 3) for prefix in prefixes for prompt in (TRANSCRIBE, CAPTION)], SECONDS)
-    prefixes[0].branch(QUESTION, 3).result(SECONDS)
-    assert sizes == [4, 1]
-    assert encoded == [2]
-
-
-def test_an_answer_is_cut_at_its_limit(tiny_folder, tiny_tokenizer, clip):
+def test_an_answer_is_cut_at_its_limit(engine_class, tiny_folder, tiny_tokenizer, clip):
     with (
-        Engine(_endless(tiny_folder), tiny_tokenizer) as engine,
+        engine_class(_endless(tiny_folder), tiny_tokenizer) as engine,
         engine.open(clip("syn_1s005.wav")) as prefix,
     ):
         answer = prefix.branch(CAPTION, limit=5).result(SECONDS)
@@ -144,10 +133,12 @@ def _with_eager_tag(folder, id_):
     return model
 
 
-def test_a_stop_tag_ends_the_answer_and_stays_out_of_its_text(tiny_folder, tiny_tokenizer, clip):
+def test_a_stop_tag_ends_the_answer_and_stays_out_of_its_text(
+    engine_class, tiny_folder, tiny_tokenizer, clip
+):
     id_ = tiny_tokenizer.id_of(Tag.IM_END)
     model = _with_eager_tag(tiny_folder, id_)
-    with Engine(model, tiny_tokenizer) as engine, engine.open(clip("syn_1s005.wav")) as prefix:
+    with engine_class(model, tiny_tokenizer) as engine, engine.open(clip("syn_1s005.wav")) as prefix:
         stopped = prefix.branch(CAPTION, 9, stop=[Tag.IM_END]).result(SECONDS)
         going = prefix.branch(CAPTION, 9).result(SECONDS)
     assert stopped.finish_reason is FinishReason.STOP
@@ -157,33 +148,33 @@ def test_a_stop_tag_ends_the_answer_and_stays_out_of_its_text(tiny_folder, tiny_
     assert "<|im_end|>" in going.text
 
 
-def test_the_end_of_text_ends_every_answer(tiny_folder, tiny_tokenizer, clip):
+def test_the_end_of_text_ends_every_answer(engine_class, tiny_folder, tiny_tokenizer, clip):
     id_ = tiny_tokenizer.id_of(Tag.END_OF_TEXT)
     model = _with_eager_tag(tiny_folder, id_)
-    with Engine(model, tiny_tokenizer) as engine, engine.open(clip("syn_1s005.wav")) as prefix:
+    with engine_class(model, tiny_tokenizer) as engine, engine.open(clip("syn_1s005.wav")) as prefix:
         answer = prefix.branch(CAPTION, 9).result(SECONDS)
     assert answer.finish_reason is FinishReason.STOP
     assert answer.ids[-1] == id_
     assert answer.text == "B" * (len(answer.ids) - 1)
 
 
-def test_an_answer_that_goes_in_circles_is_cut_and_flagged(tiny_folder, tiny_tokenizer, clip):
+def test_an_answer_that_goes_in_circles_is_cut_and_flagged(engine_class, tiny_folder, tiny_tokenizer, clip):
     model = _endless(tiny_folder)
     with torch.no_grad():
         model.lm_head.weight[:] = 0
-    with Engine(model, tiny_tokenizer) as engine, engine.open(clip("syn_1s005.wav")) as prefix:
+    with engine_class(model, tiny_tokenizer) as engine, engine.open(clip("syn_1s005.wav")) as prefix:
         answer = prefix.branch(CAPTION, limit=200).result(SECONDS)
     assert answer.finish_reason is FinishReason.LOOP
     assert len(answer.ids) < 200
 
 
-def test_ids_beyond_the_vocabulary_are_never_answered(tiny_folder, tiny_tokenizer, clip):
+def test_ids_beyond_the_vocabulary_are_never_answered(engine_class, tiny_folder, tiny_tokenizer, clip):
     model = QwenAudioForConditionalGeneration.from_pretrained(tiny_folder, dtype="float32")
     size = tiny_tokenizer.vocabulary_size
     with torch.no_grad():
         model.lm_head.weight[size] = 100 * model.lm_head.weight[65]
         model.lm_head.weight[size + 1] = -100 * model.lm_head.weight[65]
-    with Engine(model, tiny_tokenizer) as engine, engine.open(clip("syn_1s005.wav")) as prefix:
+    with engine_class(model, tiny_tokenizer) as engine, engine.open(clip("syn_1s005.wav")) as prefix:
         answer = prefix.branch(CAPTION, limit=20).result(SECONDS)
         scores = prefix.branch(CAPTION, 1, score=[Tag.EN, "a"]).result(SECONDS).scores
     assert max(answer.ids) < size
@@ -221,8 +212,10 @@ def test_the_numbers_say_what_a_branch_cost(engine, clip, tiny_tokenizer):
     assert 0 < numbers.decode_seconds < SECONDS
 
 
-def test_open_prefixes_take_places_and_closing_gives_them_back(tiny_model, tiny_tokenizer, clip):
-    with Engine(tiny_model, tiny_tokenizer, places=2) as engine:
+def test_open_prefixes_take_places_and_closing_gives_them_back(
+    engine_class, tiny_model, tiny_tokenizer, clip
+):
+    with engine_class(tiny_model, tiny_tokenizer, places=2) as engine:
         assert engine.free_places == 2
         first, second = engine.open(clip("syn_1s005.wav")), engine.open(clip("syn_1s005.wav"))
         assert engine.free_places == 0
@@ -283,31 +276,34 @@ def test_a_passed_deadline_gives_an_answer_with_what_there_is(engine, clip):
     assert (answer.ids, scored.scores) == ((), {})
 
 
-def test_a_deadline_interrupts_a_running_branch_alone(tiny_folder, tiny_tokenizer, clip, gate):
+def test_a_deadline_interrupts_a_running_branch_alone(engine_class, tiny_folder, tiny_tokenizer, clip, gate):
     model = _endless(tiny_folder)
-    with Engine(model, tiny_tokenizer) as engine, engine.open(clip("syn_1s005.wav")) as prefix:
+    held = gate(model)
+    with engine_class(model, tiny_tokenizer) as engine, engine.open(clip("syn_1s005.wav")) as prefix:
         late = prefix.branch(TRANSCRIBE, 8, deadline=time.monotonic() + 0.3)
         other = prefix.branch(TRANSCRIBE, 8)
-        assert gate.entered.wait(SECONDS)
+        assert held.entered.wait(SECONDS)
         time.sleep(0.3)
-        gate.set()
+        held.set()
         assert late.result(SECONDS).finish_reason is FinishReason.DEADLINE
         assert other.result(SECONDS).finish_reason is not FinishReason.DEADLINE
 
 
 def test_a_waiting_branch_can_be_cancelled(engine, clip, gate):
+    held = gate(engine._model)
     prefix = engine.open(clip("syn_1s005.wav"))
     running = prefix.branch(TRANSCRIBE, 4)
-    assert gate.entered.wait(SECONDS)
+    assert held.entered.wait(SECONDS)
     waiting = prefix.branch(CAPTION, 4)
     assert waiting.cancel()
-    gate.set()
+    held.set()
     with pytest.raises(CancelledError):
         waiting.result(SECONDS)
     assert wait([running, waiting], SECONDS).not_done == set()
 
 
 def test_a_running_branch_can_be_cancelled_and_its_company_goes_on(engine, clip, gate, monkeypatch):
+    held = gate(engine._model)
     grown = []
     grow = Branch.grow
     monkeypatch.setattr(
@@ -315,9 +311,9 @@ def test_a_running_branch_can_be_cancelled_and_its_company_goes_on(engine, clip,
     )
     prefix = engine.open(clip("syn_1s005.wav"))
     cancelled, other = prefix.branch(TRANSCRIBE, 400), prefix.branch(CAPTION, 4)
-    assert gate.entered.wait(SECONDS)
+    assert held.entered.wait(SECONDS)
     assert cancelled.cancel()
-    gate.set()
+    held.set()
     assert other.result(SECONDS).ids
     assert wait([cancelled, other], SECONDS).not_done == set()
     assert cancelled.cancelled()
@@ -326,24 +322,28 @@ def test_a_running_branch_can_be_cancelled_and_its_company_goes_on(engine, clip,
 
 
 def test_closing_a_prefix_ends_its_waiting_and_running_branches_and_no_others(engine, clip, gate):
+    held = gate(engine._model)
     closed, kept = engine.open(clip("syn_1s005.wav")), engine.open(clip("syn_3s217.wav"))
     running, other = closed.branch(TRANSCRIBE, 400), kept.branch(TRANSCRIBE, 4)
-    assert gate.entered.wait(SECONDS)
+    assert held.entered.wait(SECONDS)
     waiting = closed.branch(CAPTION, 4)
     closed.close()
     assert waiting.result(SECONDS).finish_reason is FinishReason.CANCELLED
-    gate.set()
+    held.set()
     assert running.result(SECONDS).finish_reason is FinishReason.CANCELLED
     assert other.result(SECONDS).finish_reason is not FinishReason.CANCELLED
     with pytest.raises(PrefixClosed):
         closed.branch(TRANSCRIBE, 4)
 
 
-def test_closing_the_engine_fails_what_waits_and_what_runs(tiny_model, tiny_tokenizer, clip, gate):
-    engine = Engine(tiny_model, tiny_tokenizer)
+def test_closing_the_engine_fails_what_waits_and_what_runs(
+    engine_class, tiny_model, tiny_tokenizer, clip, gate
+):
+    held = gate(tiny_model)
+    engine = engine_class(tiny_model, tiny_tokenizer)
     prefix = engine.open(clip("syn_1s005.wav"))
     running = prefix.branch(TRANSCRIBE, 400)
-    assert gate.entered.wait(SECONDS)
+    assert held.entered.wait(SECONDS)
     waiting = prefix.branch(CAPTION, 4)
     closing = threading.Thread(target=engine.close)
     closing.start()
@@ -351,7 +351,7 @@ def test_closing_the_engine_fails_what_waits_and_what_runs(tiny_model, tiny_toke
         with pytest.raises(EngineClosed) as closed:
             future.result(SECONDS)
         assert closed.value.retryable
-    gate.set()
+    held.set()
     closing.join(SECONDS)
     assert not closing.is_alive()
     engine.close()
@@ -361,47 +361,7 @@ def test_closing_the_engine_fails_what_waits_and_what_runs(tiny_model, tiny_toke
         engine.open(clip("syn_1s005.wav"))
 
 
-def test_an_error_reaches_only_the_branch_that_causes_it(engine, clip, monkeypatch):
-    monkeypatch.setattr("qwen_audio.engine.GATHER_SECONDS", 0.5)
-    decode = decoding.decode
-    poisoned = engine.open(clip("syn_1s005.wav"))
-
-    def failing(model, branches, finish):
-        if any(branch.prefix is poisoned for branch in branches):
-            raise RuntimeError("out of memory")
-        decode(model, branches, finish)
-
-    monkeypatch.setattr(decoding, "decode", failing)
-    healthy = engine.open(clip("syn_3s217.wav"))
-    good, bad = healthy.branch(TRANSCRIBE, 4), poisoned.branch(TRANSCRIBE, 4)
-    with pytest.raises(RuntimeError, match="out of memory"):
-        bad.result(SECONDS)
-    assert good.result(SECONDS).ids
-    assert healthy.branch(CAPTION, 4).result(SECONDS).ids  # the engine goes on
-
-
-def test_a_branch_that_is_tried_again_after_half_an_answer_starts_anew(engine, clip, monkeypatch):
-    monkeypatch.setattr("qwen_audio.engine.GATHER_SECONDS", 0.5)
-    prefix = engine.open(clip("syn_1s005.wav"))
-    expected = prefix.branch(TRANSCRIBE, 8).result(SECONDS)
-    decode = decoding.decode
-
-    def failing_at_the_end(model, branches, finish):
-        if len(branches) == 1:
-            return decode(model, branches, finish)
-        for branch in branches:
-            branch.grow(65, -1.0)
-        raise RuntimeError("out of memory")
-
-    monkeypatch.setattr(decoding, "decode", failing_at_the_end)
-    futures = [prefix.branch(prompt, 8) for prompt in (TRANSCRIBE, CAPTION)]
-    assert futures[0].result(SECONDS).ids == expected.ids
-    assert futures[0].result(SECONDS).logprobs == pytest.approx(expected.logprobs, abs=1e-4)
-    assert futures[1].result(SECONDS).ids
-
-
 def test_an_error_while_encoding_reaches_only_the_clip_that_causes_it(engine, clip, monkeypatch, tiny_model):
-    monkeypatch.setattr("qwen_audio.engine.GATHER_SECONDS", 0.5)
     encode = tiny_model.encode_audio
 
     def failing(mel, lengths):
@@ -417,11 +377,18 @@ def test_an_error_while_encoding_reaches_only_the_clip_that_causes_it(engine, cl
     assert good.result(SECONDS).ids
 
 
-def test_scores_that_are_not_finite_fail_their_own_branch_alone(engine, clip, monkeypatch):
-    monkeypatch.setattr("qwen_audio.engine.GATHER_SECONDS", 0.5)
+def test_scores_that_are_not_finite_fail_their_own_chunk_alone(engine, clip, monkeypatch):
+    encode = engine._model.encode_audio
+
+    def encode_badly(mel, lengths):
+        spans = encode(mel, lengths)
+        return [
+            torch.full_like(span, math.nan) if length == 100 else span
+            for span, length in zip(spans, lengths, strict=True)
+        ]
+
+    monkeypatch.setattr(engine._model, "encode_audio", encode_badly)
     sick, healthy = engine.open(clip("syn_1s005.wav")), engine.open(clip("syn_30s.wav"))
-    sick.branch(TRANSCRIBE, 1).result(SECONDS)
-    sick.span = torch.full_like(sick.span, math.nan)
     bad, bad_score = sick.branch(TRANSCRIBE, 4), sick.branch(TRANSCRIBE, 1, score=[Tag.EN])
     good = healthy.branch(TRANSCRIBE, 4)
     for future in (bad, bad_score):
@@ -452,8 +419,13 @@ def test_many_threads_ask_one_engine(engine, clip):
     assert engine.free_places == engine.places
 
 
-def test_a_loaded_engine_is_named_after_its_folder_and_identified_by_its_content(tiny_folder, tiny_copy):
-    with Engine.load(tiny_folder, device="cpu") as engine, Engine.load(str(tiny_copy), device="cpu") as copy:
+def test_a_loaded_engine_is_named_after_its_folder_and_identified_by_its_content(
+    engine_class, tiny_folder, tiny_copy
+):
+    with (
+        engine_class.load(tiny_folder, device="cpu") as engine,
+        engine_class.load(str(tiny_copy), device="cpu") as copy,
+    ):
         assert engine.name == tiny_folder.name
         assert copy.name == "tiny"
         assert engine.revision == copy.revision
@@ -461,35 +433,35 @@ def test_a_loaded_engine_is_named_after_its_folder_and_identified_by_its_content
         assert engine._model.dtype == torch.float32
 
 
-def test_the_asked_dtype_is_used(tiny_folder, clip):
-    with Engine.load(tiny_folder, device="cpu", dtype="bfloat16") as engine:
+def test_the_asked_dtype_is_used(engine_class, tiny_folder, clip):
+    with engine_class.load(tiny_folder, device="cpu", dtype="bfloat16") as engine:
         assert engine._model.dtype == torch.bfloat16
         with engine.open(clip("syn_1s005.wav")) as prefix:
             assert prefix.branch(TRANSCRIBE, 4).result(SECONDS).ids
 
 
-def test_a_broken_checkpoint_does_not_load(tiny_copy):
+def test_a_broken_checkpoint_does_not_load(engine_class, tiny_copy):
     tensors = load_file(tiny_copy / "model.safetensors")
     del tensors["lm_head.weight"]
     save_file(tensors, tiny_copy / "model.safetensors")
     with pytest.raises(MissingTensor, match=r"lm_head\.weight"):
-        Engine.load(tiny_copy)
+        engine_class.load(tiny_copy)
 
 
-def test_a_model_that_was_being_trained_answers_as_a_finished_one(tiny_folder, tiny_tokenizer):
+def test_a_model_that_was_being_trained_answers_as_a_finished_one(engine_class, tiny_folder, tiny_tokenizer):
     model = QwenAudioForConditionalGeneration.from_pretrained(tiny_folder).train()
-    with Engine(model, tiny_tokenizer):
+    with engine_class(model, tiny_tokenizer):
         assert not any(module.training for module in model.modules())
 
 
-def test_a_vocabulary_of_another_checkpoint_is_refused(tiny_model, golden_tokenizer):
+def test_a_vocabulary_of_another_checkpoint_is_refused(engine_class, tiny_model, golden_tokenizer):
     with pytest.raises(InvalidVocabulary, match="155165"):
-        Engine(tiny_model, golden_tokenizer)
+        engine_class(tiny_model, golden_tokenizer)
 
 
-def test_an_engine_without_places_is_refused(tiny_model, tiny_tokenizer):
+def test_an_engine_without_places_is_refused(engine_class, tiny_model, tiny_tokenizer):
     with pytest.raises(ValueError, match="places"):
-        Engine(tiny_model, tiny_tokenizer, places=0)
+        engine_class(tiny_model, tiny_tokenizer, places=0)
 
 
 def test_a_thirty_second_clip_with_three_tasks_costs_little_time(engine, clip):

@@ -1,0 +1,177 @@
+"""Let rows attend: those of a new prefix to what stands before them, those of branches to prefix and own branch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+from qwen_audio.rooms import Room
+from qwen_audio.scheduling import Kept
+from qwen_audio.store import Store
+from qwen_audio.strand import Row
+
+LENGTH_STEP = 128  # lengths of one attention call for all rooms are rounded up to it: few shapes, few kernels
+
+
+class Attend(Protocol):
+    """Keeps the keys and values of a step and lets its queries see what they may."""
+
+    def keep(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> None:
+        """Write (1, heads, rows, head) each into the store."""
+
+    def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """Attend with (1, heads, rows, head): the same shape."""
+
+
+class PrefixAttend:
+    """Rows of whole prefixes, behind each other: each sees those of its own prefix up to itself."""
+
+    def __init__(self, store: Store, rooms: Sequence[Room]) -> None:
+        self._store = store
+        self._rooms = rooms
+        self._ends = [0, *accumulate(room.prefix for room in rooms)]
+
+    def keep(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> None:
+        """Write every prefix into its room."""
+        for room, rows in zip(self._rooms, self.slices(), strict=True):
+            self._store.fill(room, layer, key[0, :, rows], value[0, :, rows])
+
+    def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """Attend prefix by prefix: nothing is padded."""
+        parts = [
+            scaled_dot_product_attention(
+                query[:, :, rows], key[:, :, rows], value[:, :, rows], is_causal=True
+            )
+            for rows in self.slices()
+        ]
+        return torch.cat(parts, dim=2)
+
+    def slices(self) -> Iterator[slice]:
+        """Say where the rows of each prefix are."""
+        return (slice(start, end) for start, end in zip(self._ends, self._ends[1:], strict=False))
+
+
+@dataclass(frozen=True)
+class Group:
+    """The rows that a step feeds to one room."""
+
+    kept: Kept
+    rows: Sequence[Row]
+
+    @property
+    def room(self) -> Room:
+        """Where their prefix is."""
+        return self.kept.room
+
+    def mask(self, length: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        """Say what each row may see, (rows, length): 0 for yes, minus infinity for no."""
+        mask = np.full((len(self.rows), length), -np.inf, np.float32)
+        mask[:, : self.room.prefix] = 0
+        for line, row in zip(mask, self.rows, strict=True):
+            line[row.path[: row.depth]] = 0
+        return mask
+
+
+class BranchAttend:
+    """Rows of branches, one attention call for each room: nothing is padded."""
+
+    def __init__(self, store: Store, groups: Sequence[Group], dtype: torch.dtype) -> None:
+        self._store = store
+        self._groups = groups
+        self._ends = [0, *accumulate(len(group.rows) for group in groups)]
+        self._masks = [torch.from_numpy(group.mask(group.room.length)).to(dtype) for group in groups]
+        self._writes = list(_writes(groups, torch.device("cpu")))
+
+    def keep(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> None:
+        """Write every row into its cell."""
+        for shelf, rows, places, cells in self._writes:
+            self._store.write(shelf, layer, places, cells, key[0, :, rows], value[0, :, rows])
+
+    def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """Attend room by room."""
+        parts = []
+        for group, mask, start, end in zip(
+            self._groups, self._masks, self._ends, self._ends[1:], strict=False
+        ):
+            keys, values = self._store.room(group.room, layer)
+            rows = query[:, :, start:end]
+            parts.append(scaled_dot_product_attention(rows, keys, values, attn_mask=mask))
+        return torch.cat(parts, dim=2)
+
+
+class BatchAttend:
+    """Rows of branches, one attention call for each shelf: padded, but with few launches and few shapes.
+
+    Meant for GPUs; tested on the CPU for equal answers only.
+    """
+
+    def __init__(
+        self, store: Store, groups: Sequence[Group], dtype: torch.dtype, device: torch.device
+    ) -> None:
+        self._store = store
+        self._writes = list(_writes(groups, device))
+        self._masks, self._lines = [], []
+        for shelf, rows, _, _ in self._writes:
+            mask, lines = _batch_mask([group for group in groups if group.room.shelf == shelf])
+            assert len(lines) == rows.stop - rows.start
+            self._masks.append(torch.from_numpy(mask).to(device, dtype))
+            self._lines.append(torch.tensor(lines, device=device))
+
+    def keep(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> None:
+        """Write every row into its cell."""
+        for shelf, rows, places, cells in self._writes:
+            self._store.write(shelf, layer, places, cells, key[0, :, rows], value[0, :, rows])
+
+    def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        """Attend shelf by shelf."""
+        parts = []
+        for (shelf, rows, places, _), mask, lines in zip(self._writes, self._masks, self._lines, strict=True):
+            rooms, _, most, length = mask.shape
+            keys, values = self._store.shelf(shelf)[:, layer, :rooms, :, :length]
+            padded = query.new_zeros(rooms, query.shape[1], most, query.shape[3])
+            padded[places, :, lines] = query[0, :, rows].transpose(0, 1)
+            attended = scaled_dot_product_attention(padded, keys, values, attn_mask=mask)
+            parts.append(attended[places, :, lines].transpose(0, 1)[None])
+        return torch.cat(parts, dim=2)
+
+
+def _batch_mask(
+    groups: Sequence[Group],
+) -> tuple[np.ndarray[tuple[int, int, int, int], np.dtype[np.float32]], list[int]]:
+    """Make the mask of all rooms of a shelf, (rooms, 1, most rows, length), and say in which line each row stands.
+
+    A line without a row sees the first cell: nobody reads what comes out, but it must be finite.
+    """
+    rooms = 1 + max(group.room.place for group in groups)
+    most = max(len(group.rows) for group in groups)
+    cells = groups[0].room.cells
+    longest = max(group.room.length for group in groups)
+    length = min(cells, -(-longest // LENGTH_STEP) * LENGTH_STEP)
+    mask = np.full((rooms, 1, most, length), -np.inf, np.float32)
+    mask[..., 0] = 0
+    for group in groups:
+        mask[group.room.place, 0, : len(group.rows)] = group.mask(length)
+    return mask, [line for group in groups for line in range(len(group.rows))]
+
+
+def _writes(
+    groups: Sequence[Group], device: torch.device
+) -> Iterator[tuple[int, slice, torch.Tensor, torch.Tensor]]:
+    """Yield each shelf with the slice of its rows and their places and cells; groups come shelf by shelf."""
+    start = 0
+    for shelf in sorted({group.room.shelf for group in groups}):
+        inside = [
+            (group.room.place, row.cell)
+            for group in groups
+            if group.room.shelf == shelf
+            for row in group.rows
+        ]
+        places, cells = torch.tensor(inside, device=device).unbind(1)
+        yield shelf, slice(start, start + len(inside)), places, cells
+        start += len(inside)

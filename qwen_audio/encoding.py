@@ -1,0 +1,51 @@
+"""Encode the clips of prefixes, each once, and lay their spans between the embedded text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import torch
+
+from qwen_audio.modeling import QwenAudioForConditionalGeneration
+from qwen_audio.prefix import Clip, Prefix
+
+
+def encode_clips(model: QwenAudioForConditionalGeneration, clips: Sequence[Clip]) -> None:
+    """Encode clips together, padded to the longest; each takes an equal share of the time."""
+    began = time.monotonic()
+    longest = max(clip.features.shape[-1] for clip in clips)
+    padded = [
+        torch.nn.functional.pad(clip.features, (0, longest - clip.features.shape[-1])) for clip in clips
+    ]
+    features = torch.stack(padded)  # (clips, mels, frames)
+    lengths = torch.tensor([clip.frames for clip in clips])
+    spans = model.encode_audio(features.to(model.device), lengths)
+    wait_for_device(model)
+    share = (time.monotonic() - began) / len(clips)
+    for clip, span in zip(clips, spans, strict=True):
+        clip.span, clip.encode_seconds = span, share
+
+
+def embed_prefix(model: QwenAudioForConditionalGeneration, prefix: Prefix) -> None:
+    """Set the span of a prefix whose clips are encoded: (positions, hidden)."""
+    rows = []
+    for part in prefix.parts:
+        if isinstance(part, Clip):
+            assert part.span is not None, "clips are encoded before their prefix is embedded"
+            rows.append(part.span.to(model.dtype))
+        else:
+            rows.append(embed_ids(model, part.ids))
+    prefix.span = torch.cat(rows)
+
+
+def embed_ids(model: QwenAudioForConditionalGeneration, ids: Sequence[int]) -> torch.Tensor:
+    """Embed ids: (ids, hidden)."""
+    embedded: torch.Tensor = model.transformer.wte(torch.tensor(ids, dtype=torch.long, device=model.device))
+    return embedded
+
+
+def wait_for_device(model: QwenAudioForConditionalGeneration) -> None:
+    """Wait until a GPU has done what it was told: else a time would be that of the launch."""
+    if model.device.type == "cuda":
+        torch.cuda.synchronize(model.device)

@@ -1,0 +1,27 @@
+"""Say how the engine divides its work: how much it takes between two decode steps, and how large its rooms are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The defaults fit 30 s clips on any machine.
+
+    A call of about a thousand positions runs at full rate on a CPU and on a GPU; a larger one only takes memory.
+    """
+
+    step_positions: int = 4_096  # computed for new prefixes and prompts between two decode steps
+    call_positions: int = 1_024  # of prefixes in one call
+    call_frames: int = 3_000  # of mel spectrograms in one call of the encoder
+    cells: int = 2_048  # positions of a room: a prefix with all its branches
+    long_rooms: int = 1  # for what needs more; each has as many positions as the model
+    together: bool | None = (
+        None  # one attention call for all rooms; None: on a GPU, where a launch costs most
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("step_positions", "call_positions", "call_frames", "cells", "long_rooms"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, not {getattr(self, name)}")
