@@ -45,9 +45,11 @@ class Part:
                 f"not inside the heard {self.heard_start}..{self.heard_end}"
             )
 
-    def owns(self, sample: int) -> bool:
-        """Say whether a place of the timeline is this part's to speak of."""
-        return self.owned_start <= sample < self.owned_end
+    def place(self, start: int, end: int) -> Span | None:
+        """Return what the part owns of a span that counts from the heard start, None where that is nothing."""
+        first = max(self.heard_start + start, self.owned_start)
+        last = min(self.heard_start + end, self.owned_end)
+        return (first, last) if first < last else None
 
     @property
     def speech_samples(self) -> int:

@@ -70,27 +70,20 @@ def parsed_items(items: Sequence[dict[str, Any]], flags: Iterable[Flag] = (), /,
 
 
 def annotate(task: str, parts: Iterable[Part], data: dict[str, Any] | None = None) -> list[Annotation]:
-    """Put every item that says something on the timeline; those of the whole chunk take its owned span.
-
-    An item in the overlap of two chunks belongs to the one that owns its middle.
-    """
+    """Put every item that says something on the timeline, on what its chunk owns of it."""
     found = []
     for part in parts:
         for one in (part.parsed or {}).get("items", ()):
-            if not has_letters(one["text"]):
-                continue
-            start, end = part.heard_start + one["start_sample"], part.heard_start + one["end_sample"]
-            if (start, end) == (part.heard_start, part.heard_end):
-                start, end = part.owned_start, part.owned_end
-            elif not part.owns((start + end) // 2):
+            place = part.place(one["start_sample"], one["end_sample"])
+            if place is None or not has_letters(one["text"]):
                 continue
             found.append(
                 Annotation(
                     task=task,
                     channel=part.channel,
                     index=0,  # numbered when the recording is stitched
-                    start_sample=start,
-                    end_sample=end,
+                    start_sample=place[0],
+                    end_sample=place[1],
                     label=one["label"],
                     text=one["text"],
                     data={"avg_logprob": one["avg_logprob"], **(data or {}), **one["data"]},

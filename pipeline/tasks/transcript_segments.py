@@ -16,8 +16,8 @@ from pipeline.tasks.utterances import utterances
 def segments_of(parts: Sequence[Part]) -> list[Segment]:
     """Return the segments of each channel; ``parts`` hold what ``Transcribe.hear`` returned, in timeline order.
 
-    Timed words are cut into utterances, after the seams are settled; utterances without words belong to the part that
-    owns their middle; text without times is one segment a chunk.
+    Timed words are cut into utterances, after the seams are settled; utterances without words lie on what their part
+    owns of them; text without times is one segment a chunk.
     """
     segments: list[Segment] = []
     for _, group in groupby(parts, key=lambda part: part.channel):
@@ -67,14 +67,13 @@ def _utterance_segments(part: Part) -> Iterator[Segment]:
     assert part.parsed is not None  # the caller leaves the others out
     of_all = {Flag.TIMESTAMPS_UNAVAILABLE, Flag.UNKNOWN_LANGUAGE} & set(part.parsed["flags"])
     for one in part.parsed["utterances"]:
-        start, end = part.heard_start + one["start_sample"], part.heard_start + one["end_sample"]
-        if not part.owns((start + end) // 2):
+        place = part.place(one["start_sample"], one["end_sample"])
+        if place is None:
             continue
         yield Segment(
             part.channel,
             0,
-            start,
-            end,
+            *place,
             one["text"],
             part.parsed["language"],
             avg_logprob=one["avg_logprob"],

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 from hypothesis import strategies as st
 
-from pipeline.tasks.questions import Question
+from pipeline.tasks.questions import HeardChunk, Question
 from qwen_audio.answers import Answer, FinishReason
 from qwen_audio.tags import Tag
 
@@ -75,3 +76,41 @@ def models(draw: st.DrawFn) -> Callable[[Question], Answer]:
         return chance.choice(said)
 
     return model
+
+
+REQUESTS: list[tuple[str, dict[str, Any]]] = [
+    ("transcribe", {}),
+    ("transcribe", {"language": "en", "timestamps": "word"}),
+    ("transcribe", {"language": "zh", "timestamps": "word"}),
+    ("transcribe", {"language": "zh", "timestamps": "none"}),
+    ("transcribe", {"language": "de", "timestamps": "segment", "itn": True}),
+    ("translate", {}),
+    ("translate", {"target": "zh", "language": "en"}),
+    ("language", {}),
+    ("caption", {}),
+    ("scene", {}),
+    ("emotion", {}),
+    ("emotion", {"per": "utterance"}),
+    ("vocal", {}),
+    ("vocal", {"always": True}),
+    ("music", {}),
+    ("music", {"always": True, "description": True}),
+    ("ask", {"question": "is it loud?"}),
+    ("ask", {"question": "is it loud?", "choices": ["yes", "no"]}),
+    ("locate", {"phrase": "and"}),
+    ("locate", {"phrase": "面", "language": "zh"}),
+    ("events", {}),
+    ("speaker", {}),
+    ("keywords", {}),
+    ("entities", {"language": "zh"}),
+]
+"""Every task, with what changes how it listens."""
+
+
+@st.composite
+def chunks(draw: st.DrawFn, samples: int | None = None) -> HeardChunk:
+    """A chunk of at least 0.1 s that a model can hear, with speech here and there, or where nobody looked."""
+    length = draw(st.integers(1_600, 480_000)) if samples is None else samples
+    edges = sorted(draw(st.sets(st.integers(0, length), max_size=8)))
+    speech = tuple(zip(edges[::2], edges[1::2], strict=False))
+    return HeardChunk(length, draw(st.sampled_from([None, speech])))
