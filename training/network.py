@@ -37,12 +37,13 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Weights:
-    """How much each loss counts: the answers, the phonemes of frames, their sequence (CTC), the tracks."""
+    """How much each loss counts: answers, phonemes of frames, their sequence (CTC), words of tokens, other tracks."""
 
     answers: float = 1.0
     phonemes: float = 0.5
     ctc: float = 0.1
-    tracks: float = 0.5
+    words: float = 1.5
+    tracks: float = 0.3
 
 
 class Trainee(nn.Module):
@@ -54,8 +55,10 @@ class Trainee(nn.Module):
         self.phoneme_head = nn.Linear(model.config.d_model, PHONEME_COUNT)
         self.track_heads = nn.Linear(model.config.hidden_size, sum(SIZES))
         self._frames: torch.Tensor | None = None
-        # The encoder returns pooled rows only; phonemes are told from the frames before the pooling.
-        model.transformer.audio.layers[-1].register_forward_hook(self._keep_frames)
+        # The encoder returns pooled rows only; phonemes are told from frames before the pooling, at two thirds of the
+        # way, so that the last layers can put words together.
+        layers = model.transformer.audio.layers
+        layers[max(0, 2 * len(layers) // 3 - 1)].register_forward_hook(self._keep_frames)
 
     def _keep_frames(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self._frames = output[0] if isinstance(output, tuple) else output
@@ -76,9 +79,8 @@ class Trainee(nn.Module):
             [one[:, : len(span) - 2] for one, span in zip(batch.tracks, spans, strict=True)], 1
         )
         guesses = self.track_heads(rows).float().split(SIZES, dim=-1)  # of each (tokens, labels)
-        losses["tracks"] = torch.stack(
-            [_mean_loss(*pair) for pair in zip(guesses, labels, strict=True)]
-        ).sum()
+        by_track = [_mean_loss(*pair) for pair in zip(guesses, labels, strict=True)]
+        losses["words"], losses["tracks"] = by_track[0], torch.stack(by_track[1:]).sum()
         losses["loss"] = sum(
             (getattr(weights, name) * loss for name, loss in losses.items()), torch.zeros(())
         )

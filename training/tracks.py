@@ -26,7 +26,7 @@ TRACKS: dict[str, tuple[str, ...]] = {
     "emotion": world.EMOTIONS,
     "pitch": tuple(str(pitch) for pitch in range(music.LOWEST_PITCH, music.HIGHEST_PITCH + 1)),
 }
-"""The labels of each track; label k has id k + 1, and 0 is nothing."""
+"""The labels of each track, words first; label k has id k + 1, and 0 is nothing."""
 
 SIZES = tuple(1 + len(labels) for labels in TRACKS.values())
 _IDS = {track: {label: number for number, label in enumerate(labels, 1)} for track, labels in TRACKS.items()}
