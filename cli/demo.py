@@ -96,6 +96,7 @@ def embedded_settings(folder: Path) -> Settings:
         broker_url="",
         storage_url="",
         model=DEFAULT_MODEL,
+        chat_model="",
         api_host="127.0.0.1",
     )
 

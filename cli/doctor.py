@@ -179,30 +179,35 @@ def _broker(settings: Settings) -> Iterator[Finding]:
 
 
 def _model(settings: Settings) -> Iterator[Finding]:
-    model = settings.model
+    yield from _checkpoint("model", settings.model, f"{PREFIX}MODEL")
+    if settings.chat_model:
+        yield from _checkpoint("chat model", settings.chat_model, f"{PREFIX}CHAT_MODEL")
+
+
+def _checkpoint(part: str, model: str, variable: str) -> Iterator[Finding]:
     name, at, commit = model.partition("@")
     if model == "tiny":
-        fix = f"set {PREFIX}MODEL to a trained checkpoint to get words"
+        fix = f"set {variable} to a trained checkpoint to get words"
         yield Finding(
-            Level.WARN, "model", "tiny: untrained, it says noise and is written when a worker starts", fix
+            Level.WARN, part, "tiny: untrained, it says noise and is written when a worker starts", fix
         )
     elif find_bundled(model):
-        yield Finding(Level.OK, "model", "mini: bundled, for synthetic speech in a small vocabulary")
+        yield Finding(Level.OK, part, "mini: bundled, for synthetic speech in a small vocabulary")
     elif Path(model).is_dir():
         missing = [file for file in ("config.json", "qwen.tiktoken") if not (Path(model) / file).exists()]
         if missing:
             yield Finding(
-                Level.FAIL, "model", f"{model} lacks {', '.join(missing)}", "copy the whole checkpoint"
+                Level.FAIL, part, f"{model} lacks {', '.join(missing)}", "copy the whole checkpoint"
             )
         else:
-            yield Finding(Level.OK, "model", f"{model} is there")
+            yield Finding(Level.OK, part, f"{model} is there")
     elif at and "/" in name and _COMMIT.fullmatch(commit):
         yield Finding(
-            Level.OK, "model", f"{model} is fetched when a worker starts, unless it is in the cache"
+            Level.OK, part, f"{model} is fetched when a worker starts, unless it is in the cache"
         )
     else:
-        fix = f"set {PREFIX}MODEL to mini or tiny, a checkpoint folder, or OWNER/NAME@COMMIT with 40 digits"
-        yield Finding(Level.FAIL, "model", f"{model} is no folder, and no hub name with its commit", fix)
+        fix = f"set {variable} to mini or tiny, a checkpoint folder, or OWNER/NAME@COMMIT with 40 digits"
+        yield Finding(Level.FAIL, part, f"{model} is no folder, and no hub name with its commit", fix)
 
 
 def _packages(settings: Settings) -> Iterator[Finding]:

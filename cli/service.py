@@ -16,6 +16,7 @@ from cli.supervisor import Command, Supervisor
 from settings import PREFIX, Settings
 
 READY_SECONDS = 60.0
+_CARRIED = ("database_url", "broker_url", "storage_url", "model", "chat_model")  # settings that children take over
 MODEL_PACKAGES = ("torch", "transformers", "safetensors", "tiktoken")
 CPU_PACKAGES = ("av", "numpy", "onnxruntime", "silero_vad")
 
@@ -62,8 +63,11 @@ def service_commands(
     modules: list[tuple[str, list[str], list[int]]] = [
         ("API", ["cli.main", "api", "--fd", str(fd)], [fd]),
         ("CPU worker", ["workers.cpu"], []),
-        ("model worker", ["workers.gpu"], []),
     ]
+    if model_worker:
+        modules.append(("model worker", ["workers.gpu"], []))
+    if model_worker and settings.chat_model:
+        modules.append(("chat worker", ["workers.chat"], []))
     return [
         Command(
             name,
@@ -72,13 +76,13 @@ def service_commands(
             log=None if log_dir is None else log_dir / f"{name.lower().replace(' ', '-')}.log",
             keep_fds=fds,
         )
-        for name, argv, fds in (modules if model_worker else modules[:-1])
+        for name, argv, fds in modules
     ]
 
 
 def _environment(settings: Settings) -> dict[str, str]:
     """Return what a command line or the demo may have set otherwise than our own environment."""
-    own = {name: getattr(settings, name) for name in ("database_url", "broker_url", "storage_url", "model")}
+    own = {name: getattr(settings, name) for name in _CARRIED}
     own["data_dir"] = settings.data_dir.absolute()
     return {f"{PREFIX}{name.upper()}": str(value) for name, value in own.items()}
 

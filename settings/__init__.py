@@ -51,6 +51,11 @@ class Settings(BaseSettings):
         "tiny",
         description="What hears: tiny (untrained), mini (knows 80 words), a checkpoint folder, or owner/name@commit.",
     )
+    chat_model: str = Field(
+        "",
+        description="What answers free questions: a Qwen-Audio-Chat checkpoint, as a folder or owner/name@commit. "
+        "Empty: none, and tasks that need one are refused.",
+    )
     device: str = Field("auto", description="Where the model runs: auto, cpu, cuda or cuda:N.")
     places: int = Field(8, ge=1, le=1024, description="Chunks that one model process holds at a time.")
     api_host: str = Field("127.0.0.1", description="Address that the API listens on.")

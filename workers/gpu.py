@@ -22,10 +22,11 @@ from workers.understand import Ear
 logger = logging.getLogger(__name__)
 
 
-def load_engine(settings: Settings) -> Engine:
-    """Load the model that the settings name: ``tiny`` is written first, ``mini`` comes with the package."""
-    source: str | Path = find_bundled(settings.model) or settings.model
-    if settings.model == "tiny":
+def load_engine(settings: Settings, model: str = "") -> Engine:
+    """Load a model, by default the one for tags: ``tiny`` is written first, ``mini`` comes with the package."""
+    model = model or settings.model
+    source: str | Path = find_bundled(model) or model
+    if model == "tiny":
         source = settings.data_dir.absolute() / "models" / "tiny"
         write_tiny(source)
     # As many places again for windows of chunks, which some tasks hear by themselves.
@@ -33,12 +34,17 @@ def load_engine(settings: Settings) -> Engine:
 
 
 def open_lanes(context: WorkerContext) -> Sequence[Lane]:
-    """Load the model and return what a GPU worker does."""
+    """Load the model for tags and return what a GPU worker does."""
+    return open_lane(context, context.settings.model)
+
+
+def open_lane(context: WorkerContext, model: str) -> Sequence[Lane]:
+    """Load a model and return the one lane of its worker: a worker serves one model."""
     settings = context.settings
     disable_progress_bar()  # a log is no terminal
-    logger.info("loading the model %s", settings.model)
-    ear = Ear(load_engine(settings), settings.model)
-    return [Lane(PassKind.UNDERSTAND, settings.places, ear.understand, model=settings.model)]
+    logger.info("loading the model %s", model)
+    ear = Ear(load_engine(settings, model), model)
+    return [Lane(PassKind.UNDERSTAND, settings.places, ear.understand, model=model)]
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from api.job_views import (
     summarise_job,
 )
 from api.pages import MAX_LIMIT, MAX_POSITION, Cursor, Id, Page, make_page
-from api.problems import Problem
+from api.problems import InvalidField, Problem
 from api.services import Services, Wired
 from api.submissions import Submission
 from api.tenancy import Tenant
@@ -28,6 +28,8 @@ from db.states import JobState, PassKind
 from db.submitting import NewJob, NewRequest, submit_job
 from pipeline.tasks import get_task
 from pipeline.tasks.requests import request_key
+from pipeline.tasks.task import ModelKind
+from settings import Settings
 
 logger = logging.getLogger(__name__)
 
@@ -66,11 +68,13 @@ class JobRecordingsQuery(Input):
 )
 def create_job(submission: Submission, response: Response, services: Wired, tenant: Tenant) -> JobDetail:
     """Accept the job; the work begins at once and goes on when this request has ended."""
-    model = services.settings.model
     new = NewJob(
         tenant=tenant,
         uris=[source.uri for source in submission.sources],
-        requests=[_new_request(asked, model) for asked in submission.tasks],
+        requests=[
+            _new_request(asked, _model_for(asked, place, services.settings))
+            for place, asked in enumerate(submission.tasks)
+        ],
         channels=submission.channels,
         client_metadata=submission.metadata,
         priority=submission.priority,
@@ -114,6 +118,19 @@ def list_job_recordings(
         queries.get_job(session, tenant, job_id)
         rows = queries.list_job_recordings(session, tenant, job_id, after=query.after, limit=query.limit + 1)
     return make_page(rows, query.limit, show_job_recording, lambda row: row[0].position)
+
+
+def _model_for(asked: AskedTask, place: int, settings: Settings) -> str:
+    """Return the name of the model that answers; raises ``InvalidField`` where this service has none."""
+    task = get_task(asked.task)
+    if task.model_for(task.Options.model_validate(asked.options)) is ModelKind.BASE:
+        return settings.model
+    if not settings.chat_model:
+        raise InvalidField(
+            f"tasks[{place}]",
+            "this needs a Qwen-Audio-Chat checkpoint, and the service has none: set EARWITNESS_CHAT_MODEL",
+        )
+    return settings.chat_model
 
 
 def _new_request(asked: AskedTask, model: str) -> NewRequest:

@@ -26,6 +26,7 @@ class WorkerKind(StrEnum):
 
     CPU = "cpu"  # decode, plan, finish
     GPU = "gpu"  # hear
+    CHAT = "chat"  # answer free questions
 
 
 def up(
@@ -74,9 +75,9 @@ def api(
     serve_api(_settings(api_host=host, api_port=port), fd)
 
 
-def worker(kind: Annotated[WorkerKind, typer.Option(help="cpu: decode, plan, finish. gpu: hear.")]) -> None:
+def worker(kind: Annotated[WorkerKind, typer.Option(help="cpu: decode, plan, finish. gpu: hear. chat: free questions.")]) -> None:
     """Run one worker alone."""
-    os.execv(sys.executable, [sys.executable, "-m", f"workers.{kind}"])  # noqa: S606 - one of two modules of ours
+    os.execv(sys.executable, [sys.executable, "-m", f"workers.{kind}"])  # noqa: S606 - one of our own modules
 
 
 def _settings(**overrides: Any) -> Settings:
@@ -107,6 +108,7 @@ def _greet(settings: Settings, url: str, model_worker: bool) -> None:
         "documentation": f"{url}/docs",
         "database": (database.database if not settings.database_url else None) or repr(database),
         "objects": settings.resolved_storage_url,
+        **({"chat model": settings.chat_model} if settings.chat_model and model_worker else {}),
         "model": heard_by if model_worker else "none here: run `earwitness worker --kind gpu`",
         "try": f"earwitness submit RECORDING --task transcribe --wait --api {url}",
     }

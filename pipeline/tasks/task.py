@@ -81,6 +81,10 @@ class Task(ABC, Generic[OptionsT]):
         What is asked follows from the chunk, the options and earlier answers alone, never from other requests.
         """
 
+    def model_for(self, options: OptionsT) -> ModelKind:
+        """Say which checkpoint answers these options."""
+        return self.model_kind
+
     @abstractmethod
     def applies(self, speech_samples: int, options: OptionsT) -> bool:
         """Say whether a chunk with this much speech (samples at 16 kHz) is worth asking about."""
