@@ -50,15 +50,16 @@ texts = st.one_of(
         max_size=40,
     ).map("".join),
 )
+numbers = st.floats(width=32)  # as models compute them: also NaN, infinite, and no logarithm of a probability
 answers = st.builds(
     lambda text, finish, logprobs: Answer(
         text, (0,) * len(logprobs), logprobs, finish, starts=tuple(range(len(logprobs)))
     ),
     texts,
     st.sampled_from(FinishReason),
-    st.lists(st.floats(), max_size=4).map(tuple),
+    st.lists(numbers, max_size=4).map(tuple),
 )
-scores = st.one_of(st.floats(-20.0, 0.0), st.floats())
+scores = st.one_of(st.floats(-20.0, 0.0), numbers)
 
 
 @st.composite

@@ -60,8 +60,11 @@ def texts(segments: Sequence[Segment]) -> list[str]:
 
 
 @st.composite
-def recordings(draw: st.DrawFn, jitter: int) -> tuple[list[Part], list[str]]:
-    """Speech cut into chunks that overlap, each of which places the words it hears up to ``jitter`` samples off."""
+def recordings(draw: st.DrawFn, jitter: int, misheard: bool = False) -> tuple[list[Part], list[str]]:
+    """Speech cut into chunks that overlap, each of which places the words it hears up to ``jitter`` samples off.
+
+    With ``misheard`` each may also hear another word than was said.
+    """
     clock, truth = 0, []
     for number in range(draw(st.integers(0, 30))):
         clock += draw(st.integers(0, SECOND))
@@ -81,6 +84,8 @@ def recordings(draw: st.DrawFn, jitter: int) -> tuple[list[Part], list[str]]:
             if heard_start <= word_start and word_end <= heard_end:
                 placed = max(floor, word_start + draw(off))
                 floor = max(placed, min(heard_end, word_end + draw(off)))
+                if misheard and draw(st.booleans()):
+                    text = f"x{len(words)}"
                 words.append(word_at(text, placed - heard_start, floor - heard_start, len(truth) / 100))
         parsed = said(" ".join(word["text"] for word in words)) | {"words": words}
         parts.append(Part(0, index, start, end, heard_start, heard_end, parsed=parsed))

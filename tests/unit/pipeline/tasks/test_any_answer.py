@@ -37,7 +37,7 @@ def test_every_task_is_among_the_requests_that_are_tried() -> None:
     assert {name for name, _ in REQUESTS} == set(TASKS)
 
 
-@settings(deadline=None, max_examples=200)  # a busy machine is not a defect
+@settings(deadline=None)  # a busy machine is not a defect
 @given(request=st.sampled_from(REQUESTS), model=models(), chunk=chunks())
 def test_no_answer_breaks_a_hearing(
     request: tuple[str, dict[str, Any]], model: Model, chunk: HeardChunk
@@ -128,7 +128,7 @@ def check(findings: Findings, parts: list[Part]) -> None:
         store(asdict(findings.summary))
 
 
-@settings(deadline=None, max_examples=150)  # a busy machine is not a defect
+@settings(deadline=None)  # a busy machine is not a defect
 @given(data=st.data(), request=st.sampled_from(REQUESTS), shuffler=st.randoms(use_true_random=False))
 def test_no_answer_breaks_a_recording_and_the_order_of_completion_changes_nothing(
     data: st.DataObject, request: tuple[str, dict[str, Any]], shuffler: random.Random

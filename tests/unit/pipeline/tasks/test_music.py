@@ -47,6 +47,7 @@ def test_the_official_notation_is_read() -> None:
             "a note, A4 (MIDI 69), dark, tempo-synced",
         ),
         ("<|midi_pitch_128|><|instrument|>organ", {"instrument": "organ"}, "organ"),  # no such pitch
+        ("<|instrument|>gui\x00tar", {"instrument": "gui tar"}, "gui tar"),  # databases refuse NUL
         ("<|midi_pitch_12", {}, None),
         ("<|sonic|>dark", {"qualities": ["dark"]}, None),
         ("<|instrument|>—", {}, None),

@@ -73,6 +73,12 @@ def test_a_word_keeps_its_confidence_through_a_seam() -> None:
     assert segment.words[0].confidence == 0.75
 
 
+def test_a_word_that_one_side_misheard_is_said_once() -> None:
+    left = part(0, 10, said("", [("gospel", 9.6, 10.3)]), overlap=1)  # middle 9.95: both would keep it
+    right = part(10, 20, said("", [("gossip", 0.7, 1.4)]), overlap=1)  # middle 10.05
+    assert len(stitch("transcribe", WORDS, [left, right]).segments) == 1
+
+
 def test_two_words_that_both_sides_say_twice_are_paired_in_order() -> None:
     left = part(0, 10, said("", [("seven", 9.6, 9.8), ("seven", 9.85, 10.05)]), overlap=1)
     right = part(10, 20, said("", [("seven", 0.73, 0.93), ("seven", 0.98, 1.18)]), overlap=1)
@@ -89,3 +95,13 @@ def test_every_word_is_said_once_and_in_order(recording: tuple[list[Part], list[
     assert [word.text for word in words] == truth
     times = [time for word in words for time in (word.start_sample, word.end_sample)]
     assert times == sorted(times)
+
+
+@settings(deadline=None)  # a busy machine is not a defect
+@given(recordings(jitter=640, misheard=True))
+def test_no_word_is_lost_or_doubled_because_a_neighbour_misheard_it(
+    recording: tuple[list[Part], list[str]],
+) -> None:
+    parts, truth = recording
+    words = [word for one in stitch("transcribe", WORDS, parts).segments for word in one.words]
+    assert len(words) == len(truth)
