@@ -61,7 +61,7 @@ def read_data(
                 if not text.strip():
                     continue
                 try:
-                    line = _parse(number, text, path.parent, several_gts)
+                    line = _parse(number, text, path.absolute().parent, several_gts)
                     check(line)
                     data.lines.append(line)
                 except InvalidLine as error:

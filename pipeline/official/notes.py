@@ -16,7 +16,10 @@ from pipeline.official.text import Pair
 MISSING = 128  # what a pitch or a velocity that cannot be read counts as; MIDI's own end at 127
 OCTAVE = 12  # semitones
 QUALITIES = frozenset(
-    "bright dark distortion fast_decay long_release multiphonic nonlinear_env percussive reverb tempo-synced".split()
+    (
+        *("dark", "distortion", "nonlinear_env", "bright", "fast_decay"),
+        *("long_release", "tempo-synced", "reverb", "multiphonic", "percussive"),
+    )
 )
 
 _PITCH = re.compile(r"<\|pitch\|><\|midi_pitch_(.*?)\|>")

@@ -10,6 +10,8 @@ from typing import Any, BinaryIO
 
 from pipeline.official.errors import OtherPredictions
 
+_HEAD = b'{"line": '  # how every line of ours begins
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -34,63 +36,54 @@ class Prediction:
     was_cut: bool
 
 
-class PredictionsFile:
-    """Appends to a file of predictions; each is on disk's side of this process when ``add`` returns.
+def read_predictions(path: Path, asked: Mapping[int, Asked]) -> dict[int, Prediction]:
+    """Return the answers there are to these questions, by line of the data; those to other lines are ignored.
 
-    A last line without its end, which a crash can leave behind, is dropped when the file is opened.
+    A last line without its end, which a crash can leave behind, is taken out of the file, so that more can be added.
+    Raises ``OtherPredictions`` for an answer to another question and for a file that is not ours, and leaves it alone.
     """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def read(self, asked: Mapping[int, Asked]) -> dict[int, Prediction]:
-        """Return the answers there are to these questions, by line of the data; those to other lines are ignored.
-
-        Raises ``OtherPredictions`` for an answer to another question and for a line that is none.
-        """
-        if not self._path.exists():
-            return {}
-        found = {}
-        *lines, rest = self._path.read_bytes().split(b"\n")
-        if rest:
-            with self._path.open("r+b") as stream:
-                stream.truncate(sum(len(line) + 1 for line in lines))
-        for number, text in enumerate(lines, start=1):
-            one = self._parse(number, text)
-            if one.line in asked and one.asked != asked[one.line]:
-                raise OtherPredictions(
-                    f"{self._path}, line {number}: another question was answered here. Give another --out to "
-                    f"start anew. There: {one.asked}. Now: {asked[one.line]}"
-                )
-            if one.line in asked:
-                found[one.line] = one
-        return found
-
-    def open(self) -> BinaryIO:
-        """Open the file for ``add``; raises ``OtherPredictions`` when it cannot be written."""
-        try:
-            return self._path.open("ab")
-        except OSError as error:
-            raise OtherPredictions(f"{self._path} cannot be written: {error.strerror}") from None
-
-    def _parse(self, number: int, text: bytes) -> Prediction:
-        try:
-            fields = json.loads(text)
-            asked = Asked(**{name: fields.pop(name) for name in Asked.__dataclass_fields__})
-            one = Prediction(asked=asked, **fields)
-        except (ValueError, TypeError, KeyError, AttributeError):
+    if not path.exists():
+        return {}
+    found = {}
+    *lines, rest = path.read_bytes().split(b"\n")
+    for number, text in enumerate(lines, start=1):
+        one = _parse(text, f"{path}, line {number}")
+        if one.line not in asked:
+            continue
+        if one.asked != asked[one.line]:
             raise OtherPredictions(
-                f"{self._path}, line {number}, is no prediction of ours: give another --out"
-            ) from None
-        if not (isinstance(one.line, int) and isinstance(one.prediction, str)):
-            raise OtherPredictions(f"{self._path}, line {number}, is no prediction of ours")
-        return one
+                f"{path}, line {number}, answers another question: give another --out to start anew. "
+                f"There: {one.asked}. Now: {asked[one.line]}"
+            )
+        found[one.line] = one
+    if rest:
+        if not rest.startswith(_HEAD[: len(rest)]):
+            raise _not_ours(f"{path}, line {len(lines) + 1}")
+        with path.open("r+b") as stream:
+            stream.truncate(sum(len(text) + 1 for text in lines))
+    return found
 
 
-def add(stream: BinaryIO, prediction: Prediction) -> None:
+def add_prediction(stream: BinaryIO, prediction: Prediction) -> None:
     """Append one line and hand it to the system."""
     fields = asdict(prediction)
     text = json.dumps({"line": fields.pop("line"), **fields.pop("asked"), **fields}, ensure_ascii=False)
     # A lone surrogate, which JSON can spell and UTF-8 cannot, becomes its JSON escape.
     stream.write(text.encode(errors="backslashreplace") + b"\n")
     stream.flush()
+
+
+def _parse(text: bytes, where: str) -> Prediction:
+    try:
+        fields = json.loads(text)
+        asked = Asked(**{name: fields.pop(name) for name in Asked.__dataclass_fields__})
+        one = Prediction(asked=asked, **fields)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise _not_ours(where) from None
+    if not (isinstance(one.line, int) and isinstance(one.prediction, str)):
+        raise _not_ours(where)
+    return one
+
+
+def _not_ours(where: str) -> OtherPredictions:
+    return OtherPredictions(f"{where}, is no prediction of ours: give another --out")
