@@ -42,6 +42,13 @@ class UnderstandWork:
     requests: tuple[AskedRequest, ...]
 
 
+class ReferenceUnavailable(Exception):
+    """A recording that others are compared with is gone, or was never decoded."""
+
+    code = "reference_unavailable"
+    retryable = False
+
+
 @dataclass(frozen=True)
 class NewResult:
     """The answer to one request."""
@@ -74,6 +81,27 @@ def load_understand(session: Session, claim: Claim) -> UnderstandWork:
         .where(Request.id.in_(claim.request_ids), Request.id.not_in(answered))
         .order_by(Request.id)
     ).all()
+    asked = tuple(AskedRequest(r.id, r.task, r.options, r.prompt_version) for r in requests)
+    return _work(chunk, uri, channel_count, requests=asked)
+
+
+def load_reference(session: Session, tenant: str, recording_id: str) -> UnderstandWork:
+    """Read where the first chunk of a recording lies, as work without requests; raises ``ReferenceUnavailable``."""
+    found = session.execute(
+        select(Chunk, Recording.timeline_uri, Recording.channel_count)
+        .join(Recording, Recording.id == Chunk.recording_id)
+        .where(Recording.id == recording_id, Recording.tenant == tenant)
+        .order_by(Chunk.index, Chunk.channel)
+        .limit(1)
+    ).first()
+    if found is None or found.timeline_uri is None or found.channel_count is None:
+        raise ReferenceUnavailable(f"recording {recording_id} to compare with is not there: submit it first")
+    return _work(found.Chunk, found.timeline_uri, found.channel_count, requests=())
+
+
+def _work(
+    chunk: Chunk, uri: str, channel_count: int, *, requests: tuple[AskedRequest, ...]
+) -> UnderstandWork:
     return UnderstandWork(
         timeline_uri=uri,
         channel_count=channel_count,
@@ -83,7 +111,7 @@ def load_understand(session: Session, claim: Claim) -> UnderstandWork:
         heard_start=chunk.heard_start,
         heard_end=chunk.heard_end,
         speech=tuple((start, end) for start, end in chunk.speech),
-        requests=tuple(AskedRequest(r.id, r.task, r.options, r.prompt_version) for r in requests),
+        requests=requests,
     )
 
 

@@ -1,14 +1,15 @@
 """Ask an engine what a pass's tasks want to know about one chunk; free of torch.
 
 The chunk is opened once for all questions about the whole of it. Questions about a window of it open that window for
-themselves, a few at a time: a place that is not free is waited for.
+themselves, a few at a time: a place that is not free is waited for. A conversation opens the chunk as ChatML lays it
+out, behind the recordings that it is compared with.
 """
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -17,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.hearing import Hearings
-from pipeline.tasks.findings import Span
-from pipeline.tasks.questions import STOP_TAGS, Question
+from pipeline.tasks.questions import STOP_TAGS, WHOLE, Opening, Question
 from qwen_audio.answers import Answer, FinishReason
+from qwen_audio.chatml import clip_parts
 from qwen_audio.errors import EngineFull
 from qwen_audio.tags import Prompt, Tag, TimeTag
 
@@ -62,16 +63,23 @@ class Engine(Protocol):
     def open(self, samples: NDArray[np.int16]) -> Prefix:
         """Take one clip, shape (samples,), 16 kHz; raises ``EngineFull`` where no place is free."""
 
+    def open_parts(self, parts: Sequence[Prompt | NDArray[np.int16]]) -> Prefix:
+        """Take clips and text in order; raises as ``open``."""
+
 
 @dataclass
 class ChunkTalk:
-    """One chunk's conversation with an engine; ``check`` is called now and then and raises when the work is moot."""
+    """One chunk's conversation with an engine; ``check`` is called now and then and raises when the work is moot.
+
+    ``references`` are the samples of other recordings by their ids, for questions that compare.
+    """
 
     engine: Engine
     samples: NDArray[np.int16]
     deadline: float
     check: Callable[[], None]
-    _prefixes: dict[Span | None, Prefix] = field(default_factory=dict)
+    references: Mapping[str, NDArray[np.int16]] = field(default_factory=dict)
+    _prefixes: dict[Opening, Prefix] = field(default_factory=dict)
     _pending: dict[Future[Answer], Question] = field(default_factory=dict)
     _waiting: deque[Question] = field(default_factory=deque)
 
@@ -89,7 +97,7 @@ class ChunkTalk:
                 for future in done:
                     question = self._pending.pop(future)
                     hearings.give(question, _in_time(future.result()))
-                self._close_unused(hearings.is_over)
+                self._close_unused()
         finally:
             for prefix in self._prefixes.values():
                 prefix.close()
@@ -100,7 +108,7 @@ class ChunkTalk:
             raise PassTooSlow("the engine did not answer within the pass's time")
         for _ in range(len(self._waiting)):
             question = self._waiting.popleft()
-            prefix = self._prefix(question.window)
+            prefix = self._prefix(question.opening)
             if prefix is None:
                 self._waiting.append(question)
                 continue
@@ -113,22 +121,33 @@ class ChunkTalk:
             )
             self._pending[future] = question
 
-    def _prefix(self, window: Span | None) -> Prefix | None:
-        if window not in self._prefixes:
-            if window is not None and sum(one is not None for one in self._prefixes) >= MAX_WINDOWS:
+    def _prefix(self, opening: Opening) -> Prefix | None:
+        """Return what is open for a question, opened now if it can be; None where no place is free."""
+        if opening not in self._prefixes:
+            if opening != WHOLE and sum(one != WHOLE for one in self._prefixes) >= MAX_WINDOWS:
                 return None
-            start, end = window or (0, len(self.samples))
             try:
-                self._prefixes[window] = self.engine.open(self.samples[start:end])
+                self._prefixes[opening] = self._open(opening)
             except EngineFull:
                 return None
-        return self._prefixes[window]
+        return self._prefixes[opening]
 
-    def _close_unused(self, is_over: bool) -> None:
+    def _open(self, opening: Opening) -> Prefix:
+        start, end = opening.window or (0, len(self.samples))
+        clip = self.samples[start:end]
+        if not opening.is_chat:
+            return self.engine.open(clip)
+        return self.engine.open_parts(
+            clip_parts([*(self.references[one] for one in opening.references), clip])
+        )
+
+    def _close_unused(self) -> None:
         """Give windows back that nobody asks about; the whole chunk stays open until the end."""
-        used = {question.window for question in (*self._pending.values(), *self._waiting)}
-        for window in [one for one in self._prefixes if one is not None and one not in used]:
-            self._prefixes.pop(window).close()
+        used = {question.opening for question in (*self._pending.values(), *self._waiting)}
+        for opening in [
+            one for one in self._prefixes if one != WHOLE and not one.is_chat and one not in used
+        ]:
+            self._prefixes.pop(opening).close()
 
 
 def _in_time(answer: Answer) -> Answer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from db.states import PassKind
-from db.understanding import AskedRequest, NewResult, UnderstandWork, complete_understand, load_understand
+from db.understanding import (
+    AskedRequest,
+    NewResult,
+    UnderstandWork,
+    complete_understand,
+    load_reference,
+    load_understand,
+)
 from pipeline.hearing import Hearings
 from pipeline.tasks import get_task
 from pipeline.tasks.parsed import Parsed
@@ -38,16 +45,25 @@ class Ear:
         claim = lease.claim
         with context.database.read() as session:
             work = load_understand(session, claim)
-        results = self._hear(work, read_samples(context, work), lease) if work.requests else []
+        references = {one: read_reference(context, claim.tenant, one) for one in referenced(work.requests)}
+        samples = read_samples(context, work)
+        results = self._hear(work, samples, references, lease) if work.requests else []
         with context.database.write() as session:
             finishes = complete_understand(session, claim, results)
         if finishes:
             context.doorbell.ring(PassKind.FINISH, count=finishes)
 
-    def _hear(self, work: UnderstandWork, samples: NDArray[np.int16], lease: Lease) -> list[NewResult]:
+    def _hear(
+        self,
+        work: UnderstandWork,
+        samples: NDArray[np.int16],
+        references: Mapping[str, NDArray[np.int16]],
+        lease: Lease,
+    ) -> list[NewResult]:
         chunk = heard_chunk(work)
         hearings = Hearings({request.id: _hearing(request, chunk) for request in work.requests})
-        ChunkTalk(self.engine, samples, time.monotonic() + PASS_SECONDS, lease.check).run(hearings)
+        deadline = time.monotonic() + PASS_SECONDS
+        ChunkTalk(self.engine, samples, deadline, lease.check, references).run(hearings)
         return [
             self._result(
                 request,
@@ -88,9 +104,21 @@ def heard_chunk(work: UnderstandWork) -> HeardChunk:
     return HeardChunk(work.heard_end - work.heard_start, tuple(spans))
 
 
+def referenced(requests: Sequence[AskedRequest]) -> list[str]:
+    """Return the ids of the recordings that requests compare with, each once."""
+    return list(
+        dict.fromkeys(
+            one for request in requests for one in get_task(request.task).references(_options(request))
+        )
+    )
+
+
+def _options(request: AskedRequest) -> Any:
+    return get_task(request.task).Options.model_validate(dict(request.options))
+
+
 def _hearing(request: AskedRequest, chunk: HeardChunk) -> Hearing:
-    task = get_task(request.task)
-    return task.hear(chunk, task.Options.model_validate(dict(request.options)))
+    return get_task(request.task).hear(chunk, _options(request))
 
 
 def _storable(text: str) -> str:
@@ -112,6 +140,12 @@ def _numbers(question: Question, answer: Answer) -> dict[str, Any]:
         **({"scores": finite} if finite else {}),
         **asdict(answer.numbers),
     }
+
+
+def read_reference(context: WorkerContext, tenant: str, recording_id: str) -> NDArray[np.int16]:
+    """Read the first chunk of a recording that others are compared with; raises ``ReferenceUnavailable``."""
+    with context.database.read() as session:
+        return read_samples(context, load_reference(session, tenant, recording_id))
 
 
 def read_samples(context: WorkerContext, work: UnderstandWork) -> NDArray[np.int16]:

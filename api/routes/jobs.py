@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
+from sqlalchemy.orm import Session
 
 from api.asked_tasks import AskedTask
 from api.inputs import Input
@@ -24,7 +25,7 @@ from api.services import Services, Wired
 from api.submissions import Submission
 from api.tenancy import Tenant
 from db import queries
-from db.states import JobState, PassKind
+from db.states import JobState, PassKind, RecordingState
 from db.submitting import NewJob, NewRequest, submit_job
 from pipeline.tasks import get_task
 from pipeline.tasks.requests import request_key
@@ -80,6 +81,7 @@ def create_job(submission: Submission, response: Response, services: Wired, tena
         priority=submission.priority,
     )
     with services.database.write() as session:
+        _check_references(session, tenant, submission)
         job = submit_job(session, new)
         session.flush()
         session.refresh(job)
@@ -131,6 +133,20 @@ def _model_for(asked: AskedTask, place: int, settings: Settings) -> str:
             "this needs a Qwen-Audio-Chat checkpoint, and the service has none: set EARWITNESS_CHAT_MODEL",
         )
     return settings.chat_model
+
+
+def _check_references(session: Session, tenant: str, submission: Submission) -> None:
+    """Refuse recordings to compare with that the tenant does not have; raises ``InvalidField``."""
+    for place, asked in enumerate(submission.tasks):
+        task = get_task(asked.task)
+        for recording_id in task.references(task.Options.model_validate(asked.options)):
+            try:
+                found = queries.get_recording(session, tenant, recording_id)
+            except queries.NotFound as error:
+                raise InvalidField(f"tasks[{place}].options.references", str(error)) from None
+            if found.state != RecordingState.PLANNED:
+                fact = f"recording {recording_id} has not been decoded: wait for its job"
+                raise InvalidField(f"tasks[{place}].options.references", fact)
 
 
 def _new_request(asked: AskedTask, model: str) -> NewRequest:

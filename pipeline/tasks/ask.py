@@ -1,19 +1,22 @@
-"""Answer a question about the sound itself."""
+"""Answer a question about the sound itself: in a word or two, or in a conversation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, Self
+from uuid import UUID
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from pipeline.tasks.chat import converse
 from pipeline.tasks.findings import Findings, Part, Span
 from pipeline.tasks.hearing_language import DIGITS, shares_of
 from pipeline.tasks.items import annotate, as_label, item, join_equal, parsed_items, read_text, vote
 from pipeline.tasks.parsed import Flag, Parsed
 from pipeline.tasks.prompts import question_prompt
 from pipeline.tasks.questions import HeardChunk, Hearing, Question, ask_patiently
-from pipeline.tasks.task import Task, TaskOptions
+from pipeline.tasks.task import ModelKind, Task, TaskOptions
 from pipeline.tasks.text import visible
 from qwen_audio.answers import Answer
 from qwen_audio.tags import Prompt
@@ -21,6 +24,8 @@ from qwen_audio.tags import Prompt
 MAX_QUESTION_CHARACTERS = 2_000
 MAX_CHOICES = 20
 MAX_CHOICE_CHARACTERS = 100
+MAX_FOLLOW_UPS = 8
+MAX_REFERENCES = 3  # four clips and their answers stay far below the longest context
 MAX_ANSWER_TOKENS = 32  # the official evaluation stops at 4: its answers are a word
 
 
@@ -30,7 +35,7 @@ class AskOptions(TaskOptions):
     question: str = Field(
         min_length=1,
         max_length=MAX_QUESTION_CHARACTERS,
-        description="A question in English about what can be heard, one that a word or two can answer.",
+        description="A question in English about what can be heard; in closed form one that a word or two can answer.",
         examples=["is somebody speaking?"],
     )
     choices: list[str] = Field(
@@ -40,6 +45,49 @@ class AskOptions(TaskOptions):
         "likeliest is the label.",
         examples=[["yes", "no"]],
     )
+
+    form: Literal["closed", "free"] = Field(
+        "closed",
+        description="`closed`: the base model answers in a word or two. `free`: the Chat model answers in sentences; "
+        "it can reason, suggest, compare and write. Needs a Chat checkpoint.",
+    )
+    follow_ups: list[str] = Field(
+        default_factory=list,
+        max_length=MAX_FOLLOW_UPS,
+        description="Further questions in free form, each asked in view of what was said before.",
+        examples=[["and what may happen next?"]],
+    )
+    references: list[str] = Field(
+        default_factory=list,
+        max_length=MAX_REFERENCES,
+        description="Ids of recordings to compare with, in free form: the first half minute of each is heard as "
+        "Audio 1, Audio 2 ..., and the chunk as the last.",
+    )
+
+    @model_validator(mode="after")
+    def _conversations_are_free(self) -> Self:
+        if self.form == "closed" and (self.follow_ups or self.references):
+            raise PydanticCustomError(
+                "closed_form", "follow_ups and references belong to a conversation: set form to 'free'"
+            )
+        if self.form == "free" and self.choices:
+            raise PydanticCustomError("free_form", "choices are weighed in closed form: leave form out")
+        return self
+
+    @field_validator("follow_ups")
+    @classmethod
+    def _are_questions(cls, value: list[str]) -> list[str]:
+        return [_clean(text, "follow-up", MAX_QUESTION_CHARACTERS) for text in value]
+
+    @field_validator("references")
+    @classmethod
+    def _are_ids(cls, value: list[str]) -> list[str]:
+        try:
+            return [str(UUID(one)) for one in value]
+        except ValueError:
+            raise PydanticCustomError(
+                "recording_ids", "give the ids of recordings, which are UUIDs"
+            ) from None
 
     @field_validator("question")
     @classmethod
@@ -56,16 +104,20 @@ class AskOptions(TaskOptions):
 
 
 class Ask(Task[AskOptions]):
-    """An answer per chunk. Parsed: ``items`` with ``label``, ``text``, ``data`` (``choices``); ``flags``."""
+    """An answer per chunk, or one for each turn of a conversation.
+
+    Parsed: ``items`` with ``label``, ``text``, ``data`` (``choices``; or ``turn``, ``question``); ``flags``.
+    """
 
     name = "ask"
     title = "Answer"
     description = (
-        "An answer in a word or two to a question about the sound itself, for every chunk: closed form, as the base "
-        "model was trained. With `choices` each of them gets a probability."
+        "An answer to a question about the sound itself, for every chunk: in a word or two, as the base model was "
+        "trained, where `choices` get a probability each; or in `free` form by the Chat model, over several turns and "
+        "compared with other recordings."
     )
     prompt_version = 1
-    cost = "about 4 tokens a chunk; with choices one step for each first word"
+    cost = "about 4 tokens a chunk, with choices one step for each first word; up to 256 a turn in free form"
     example = {"question": "is somebody speaking?", "choices": ["yes", "no"]}  # noqa: RUF012  # never changed
     Options = AskOptions
 
@@ -73,13 +125,30 @@ class Ask(Task[AskOptions]):
         """Return the official AQA prompt; the question is text and never becomes a control token."""
         return question_prompt(options.question)
 
+    def model_for(self, options: AskOptions) -> ModelKind:
+        """Conversations are the Chat model's."""
+        return ModelKind.CHAT if options.form == "free" else ModelKind.BASE
+
+    def references(self, options: AskOptions) -> tuple[str, ...]:
+        """Return the recordings to compare with."""
+        return tuple(options.references)
+
     def applies(self, speech_samples: int, options: AskOptions) -> bool:
         """Ask always: it is about the sound."""
         return True
 
     def hear(self, chunk: HeardChunk, options: AskOptions) -> Hearing:
-        """Decode an answer, or weigh the choices."""
+        """Decode an answer, weigh the choices, or hold the conversation."""
         window = (0, chunk.samples)
+        if options.form == "free":
+            asked = [options.question, *options.follow_ups]
+            said = yield from converse(asked, options.references)
+            return parsed_items(
+                [
+                    item(window, text, answer=answer, flags=flags, data={"turn": turn, "question": question})
+                    for turn, (question, (text, answer, flags)) in enumerate(zip(asked, said, strict=True))
+                ]
+            )
         if options.choices:
             (answer,) = yield [Question(self.prompt(options), candidates=tuple(options.choices))]
             return parsed_items([_chosen(window, options.choices, answer)])

@@ -1,4 +1,4 @@
-"""Find where a word or a phrase is spoken, by the word times of the transcript."""
+"""Find where a word or a phrase is spoken: by the word times of the transcript, or by asking the Chat model."""
 
 from __future__ import annotations
 
@@ -6,13 +6,17 @@ import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from itertools import groupby
+from typing import Literal
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
+from pipeline.tasks.chat import converse
 from pipeline.tasks.findings import Annotation, Findings, Part, Segment, Summary, Word
+from pipeline.tasks.grounding import grounding_question, read_places, words_inside
+from pipeline.tasks.parsed import Flag, confidence
 from pipeline.tasks.questions import HeardChunk, Hearing
-from pipeline.tasks.task import AnyLanguage, Task, TaskOptions
+from pipeline.tasks.task import AnyLanguage, ModelKind, Task, TaskOptions
 from pipeline.tasks.text import visible
 from pipeline.tasks.transcribe import Transcribe, TranscribeOptions
 from qwen_audio.tags import Prompt
@@ -31,6 +35,12 @@ class LocateOptions(TaskOptions):
         examples=["thank you"],
     )
     language: AnyLanguage = Field("auto", description="The language that is spoken; `auto` asks the model.")
+    by: Literal["words", "chat", "chat_kind"] = Field(
+        "words",
+        description="`words`: compare the phrase with the transcript's words. `chat`: ask the Chat model where it is. "
+        "`chat_kind`: the phrase is a kind of name, such as `person name`, that the Chat model looks for. What it says "
+        "is checked against the word times, and flagged `unchecked` where they do not confirm it.",
+    )
 
     @field_validator("phrase")
     @classmethod
@@ -46,13 +56,13 @@ class LocateOptions(TaskOptions):
 
 
 class Locate(Task[LocateOptions]):
-    """Every place of a phrase. Parsed as the transcript with word times, whose answers it shares."""
+    """Every place of a phrase. Parsed as the transcript with word times, whose answers it shares, and ``places``."""
 
     name = "locate"
     title = "Place of a phrase"
     description = (
-        "Where a word or phrase is spoken, by the word times of the transcript (English and Chinese); shares the work "
-        "of a transcript that is asked for in the same job."
+        "Where a word, phrase or kind of name is spoken: by the word times of the transcript (English and Chinese), "
+        "whose work it shares, or by the Chat model, checked against them."
     )
     prompt_version = 1
     cost = "as a transcript with word times, nothing beside one"
@@ -63,23 +73,43 @@ class Locate(Task[LocateOptions]):
         """Return the prompt of the transcript."""
         return Transcribe().prompt(_as_transcript(options))
 
+    def model_for(self, options: LocateOptions) -> ModelKind:
+        """Grounding by questions is the Chat model's."""
+        return ModelKind.BASE if options.by == "words" else ModelKind.CHAT
+
     def applies(self, speech_samples: int, options: LocateOptions) -> bool:
         """Ask only where somebody speaks."""
         return speech_samples > 0
 
     def hear(self, chunk: HeardChunk, options: LocateOptions) -> Hearing:
-        """Transcribe with word times."""
-        return (yield from Transcribe().hear(chunk, _as_transcript(options)))
+        """Transcribe with word times, and ask Chat where it is."""
+        parsed = yield from Transcribe().hear(chunk, _as_transcript(options))
+        if options.by == "words":
+            return parsed
+        question = grounding_question(options.phrase, is_kind=options.by == "chat_kind")
+        ((_, answer, flags),) = yield from converse([question])
+        places = [
+            {**place, "avg_logprob": confidence(answer), "flags": [str(flag) for flag in flags]}
+            for place in read_places(answer, chunk.samples)
+        ]
+        return {**parsed, "places": places}
 
     def merge(self, parts: Sequence[Part], options: LocateOptions) -> Findings:
-        """Look for the phrase in the words of each channel, after the seams are settled: it may lie across one."""
+        """Look for the phrase in the words of each channel, after the seams are settled: it may lie across one.
+
+        Places that Chat named belong to the chunk that owns their middle.
+        """
         transcript = Transcribe().merge(parts, _as_transcript(options))
         wanted = spoken_form(options.phrase)
         found: list[Annotation] = []
         by_channel = sorted(transcript.segments, key=lambda one: (one.channel, one.start_sample))
         for channel, group in groupby(by_channel, key=lambda one: one.channel):
             words = [(word, segment) for segment in group for word in segment.words]
-            found.extend(_matches(channel, words, wanted, options.phrase))
+            if options.by == "words":
+                found.extend(_matches(channel, words, wanted, options.phrase))
+            else:
+                own = [part for part in parts if part.channel == channel]
+                found.extend(_grounded(own, [word for word, _ in words], options))
         summary = Summary(label=options.phrase, text=options.phrase, data={"count": len(found)})
         return Findings(annotations=tuple(found), summary=summary)
 
@@ -104,6 +134,35 @@ def _matches(
         if said[start : start + len(wanted)] == wanted:
             first, last = pieces[start][1], pieces[start + len(wanted) - 1][1]
             yield _annotation(channel, words[first : last + 1], phrase)
+
+
+def _grounded(parts: Sequence[Part], words: Sequence[Word], options: LocateOptions) -> Iterator[Annotation]:
+    """Yield every place that Chat named, with the words that stand there; flagged where they are not the phrase."""
+    wanted = spoken_form(options.phrase)
+    for part in parts:
+        for place in (part.parsed or {}).get("places", ()):
+            start, end = (part.heard_start + place[name] for name in ("start_sample", "end_sample"))
+            if not part.owned_start <= (start + end) // 2 < part.owned_end:
+                continue
+            inside = words_inside(words, start, end)
+            said = tuple(piece for word in inside for piece in spoken_form(word.text))
+            is_kind = options.by == "chat_kind"
+            flags = (
+                place["flags"]
+                if inside and (is_kind or said == wanted)
+                else [*place["flags"], str(Flag.UNCHECKED)]
+            )
+            yield Annotation(
+                task=Locate.name,
+                channel=part.channel,
+                index=0,  # numbered when the recording is stitched
+                start_sample=start,
+                end_sample=end,
+                label=options.phrase,
+                text=" ".join(word.text for word in inside) or place["text"] or options.phrase,
+                data={"confidence": None, "avg_logprob": place["avg_logprob"]},
+                flags=tuple(flags),
+            )
 
 
 def _annotation(channel: int, run: Sequence[tuple[Word, Segment]], phrase: str) -> Annotation:

@@ -27,6 +27,7 @@ class Flag(StrEnum):
     LOOP = "loop"  # the answer repeated itself and was cut
     NO_SPEECH = "no_speech"  # words came although the model itself hears no speech: they were dropped
     UNKNOWN_LANGUAGE = "unknown_language"  # none was sure enough: the likeliest was assumed, else English
+    UNCHECKED = "unchecked"  # the word times of the transcript do not confirm what was said of a place
     UNKNOWN_LABEL = "unknown_label"  # the answer is none of the labels of the task
 
 

@@ -20,17 +20,37 @@ STOP_TAGS = (Tag.END_OF_TEXT, Tag.IM_START, Tag.IM_END)
 
 
 @dataclass(frozen=True)
+class Opening:
+    """What an engine opens for questions: a window of the chunk or all of it, plain or as a conversation."""
+
+    window: Span | None = None
+    is_chat: bool = False
+    references: tuple[str, ...] = ()
+
+
+WHOLE = Opening()
+
+
+@dataclass(frozen=True)
 class Question:
     """One thing to ask about a window of a chunk; equal questions about a chunk are asked once, whoever asks.
 
     ``window`` is in samples of the heard span, None for all of it. With ``candidates`` nothing is decoded: the answer
-    holds the log-probability of each right behind the prompt.
+    holds the log-probability of each right behind the prompt. ``is_chat`` lays the chunk out as a conversation, behind
+    the recordings with the ids in ``references``.
     """
 
     prompt: Prompt
     limit: int = 1
     window: Span | None = None
     candidates: tuple[Tag | str, ...] = ()
+    is_chat: bool = False
+    references: tuple[str, ...] = ()
+
+    @property
+    def opening(self) -> Opening:
+        """What has to be open to ask."""
+        return Opening(self.window, self.is_chat, self.references)
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,10 @@ class Task(ABC, Generic[OptionsT]):
         """Say which checkpoint answers these options."""
         return self.model_kind
 
+    def references(self, options: OptionsT) -> tuple[str, ...]:
+        """Return the ids of recordings that are heard with every chunk, to compare it with them."""
+        return ()
+
     @abstractmethod
     def applies(self, speech_samples: int, options: OptionsT) -> bool:
         """Say whether a chunk with this much speech (samples at 16 kHz) is worth asking about."""

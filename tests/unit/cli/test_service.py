@@ -106,3 +106,13 @@ def test_a_service_that_comes_up_is_waited_for(client, api):
     api.answers["GET /readyz"] = [(503, {"status": 503, "code": "not_ready"}), {"status": "ready"}]
 
     assert service.wait_until_ready(client, QuietSupervisor())
+
+
+def test_a_chat_model_gets_a_worker_of_its_own_where_one_is_set(tmp_path):
+    settings = Settings(data_dir=tmp_path, model="mini", chat_model="/models/chat")
+    with service.listen("127.0.0.1", 0) as listening:
+        commands = service.service_commands(settings, listening)
+        without = service.service_commands(settings, listening, model_worker=False)
+    assert [command.name for command in commands] == ["API", "CPU worker", "model worker", "chat worker"]
+    assert commands[-1].env["EARWITNESS_CHAT_MODEL"] == "/models/chat"
+    assert [command.name for command in without] == ["API", "CPU worker"]

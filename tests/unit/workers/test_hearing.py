@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 
 from db.understanding import UnderstandWork
 from pipeline.hearing import Hearings
-from pipeline.tasks.questions import HeardChunk, Question
+from pipeline.tasks.questions import STOP_TAGS, HeardChunk, Question
 from qwen_audio.answers import Answer, FinishReason
+from qwen_audio.chatml import clip_parts, question_prompt
 from qwen_audio.errors import EngineFull
 from qwen_audio.tags import Prompt, Tag
 from workers.hearing import ChunkTalk, PassTooSlow
@@ -154,3 +156,29 @@ def test_speech_that_runs_through_a_seam_goes_on_to_the_end_of_what_is_heard() -
         requests=(),
     )
     assert heard_chunk(work) == HeardChunk(132_000, ((0, 36_000), (66_000, 76_000), (106_000, 132_000)))
+
+
+def test_a_conversation_opens_the_chunk_behind_the_recordings_that_it_is_compared_with(
+    tmp_path: Path,
+) -> None:
+    torch = pytest.importorskip("torch")
+    from qwen_audio.engine import Engine
+    from qwen_audio.tiny import write_tiny
+
+    torch.set_num_threads(1)
+    write_tiny(tmp_path)
+    chance = np.random.default_rng(3)
+    chunk, other = (chance.integers(-9_000, 9_000, 16_000).astype(np.int16) for _ in range(2))
+    plain = Question(question_prompt("what is it?"), 4, is_chat=True)
+    compared = Question(question_prompt("what is it?"), 4, is_chat=True, references=("other",))
+    tagged = Question(PROMPT, 4)
+    answers = {}
+    with Engine.load(tmp_path, device="cpu", places=4) as engine:
+        hearings = Hearings({"a": hearing([plain, compared, tagged])})
+        ChunkTalk(engine, chunk, time.monotonic() + 60, lambda: None, {"other": other}).run(hearings)
+        answers = hearings.answers
+        assert engine.free_places == 4
+        with engine.open_parts(clip_parts([other, chunk])) as prefix:
+            alone = prefix.branch(compared.prompt, 4, stop=STOP_TAGS).result()
+    assert answers[compared].ids == alone.ids
+    assert answers[plain].numbers.audio_tokens < answers[compared].numbers.audio_tokens
