@@ -41,7 +41,7 @@ class RequestView(BaseModel):
     id: str = Field(description="Id of the request; findings carry it. Jobs that ask the same share it.")
     task: str = Field(description="The task.", examples=["transcribe"])
     options: dict[str, Any] = Field(description="Its options, complete.", examples=[{"timestamps": "word"}])
-    model: str = Field(description="The model that answers.", examples=["tiny"])
+    model: str = Field(description="The model that answers.", examples=["mini"])
 
 
 class JobSummary(BaseModel):

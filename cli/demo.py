@@ -23,19 +23,11 @@ from settings import Settings, load_settings
 LIMIT_SECONDS = 300.0  # it takes half a minute; a machine ten times slower still gets there
 DEFAULT_MODEL: str = Settings.model_fields["model"].default
 EXAMPLE_QUERY = "SELECT * FROM segments"
-ABOUT_MODEL = {
-    "mini": (
-        "What did we hear with?",
-        "The bundled mini model knows a small world: 80 English words of synthetic speech, a few sounds and "
-        "four moods. It is for trying everything, offline, in tests and in CI. It does not hear people: for that, set "
-        "EARWITNESS_MODEL to a Qwen-Audio checkpoint.",
-    ),
-    "tiny": (
-        "Why is this nonsense?",
-        "The model is a tiny, untrained checkpoint: it shows that the machinery runs, and what it says is noise, not "
-        "words. Set EARWITNESS_MODEL to a trained checkpoint to hear what is there.",
-    ),
-}
+ABOUT_MODEL = (
+    "The bundled mini model knows a small world: 80 English words of synthetic speech, a few sounds and four moods. It "
+    "is for trying everything, offline, in tests and in CI. It does not hear people: for that, set EARWITNESS_MODEL to "
+    "a Qwen-Audio checkpoint."
+)
 
 
 class DemoFailed(CliError):
@@ -147,9 +139,8 @@ def _show(settings: Settings, folder: Path, samples: Sequence[Sample]) -> None:
     print_query(database, "Of whole recordings", SUMMARIES)
     print_marks(mark_samples(database, samples))
     out.print()
-    title, explanation = ABOUT_MODEL[settings.model]
-    out.print(plain(title, "bold"))
-    out.print(explanation)
+    out.print(plain("What did we hear with?", "bold"))
+    out.print(ABOUT_MODEL)
     out.print()
     out.print(plain("Where to look next", "bold"))
     out.print(plain(f"  sqlite3 {database} '{EXAMPLE_QUERY}'"), soft_wrap=True)

@@ -202,9 +202,7 @@ def _checkpoint(part: str, model: str, variable: str) -> Iterator[Finding]:
         else:
             yield Finding(Level.OK, part, f"{model} is there")
     elif at and "/" in name and _COMMIT.fullmatch(commit):
-        yield Finding(
-            Level.OK, part, f"{model} is fetched when a worker starts, unless it is in the cache"
-        )
+        yield Finding(Level.OK, part, f"{model} is fetched when a worker starts, unless it is in the cache")
     else:
         fix = f"set {variable} to mini or tiny, a checkpoint folder, or OWNER/NAME@COMMIT with 40 digits"
         yield Finding(Level.FAIL, part, f"{model} is no folder, and no hub name with its commit", fix)

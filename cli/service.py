@@ -16,7 +16,13 @@ from cli.supervisor import Command, Supervisor
 from settings import PREFIX, Settings
 
 READY_SECONDS = 60.0
-_CARRIED = ("database_url", "broker_url", "storage_url", "model", "chat_model")  # settings that children take over
+_CARRIED = (
+    "database_url",
+    "broker_url",
+    "storage_url",
+    "model",
+    "chat_model",
+)  # settings that children take over
 MODEL_PACKAGES = ("torch", "transformers", "safetensors", "tiktoken")
 CPU_PACKAGES = ("av", "numpy", "onnxruntime", "silero_vad")
 

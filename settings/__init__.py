@@ -48,8 +48,9 @@ class Settings(BaseSettings):
         False, description="Address buckets by path; most self-hosted S3 servers want true."
     )
     model: str = Field(
-        "tiny",
-        description="What hears: tiny (untrained), mini (knows 80 words), a checkpoint folder, or owner/name@commit.",
+        "mini",
+        description="What hears: mini (bundled, knows 80 words), a checkpoint folder, owner/name@commit, or tiny "
+        "(untrained).",
     )
     chat_model: str = Field(
         "",

@@ -5,15 +5,13 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from transformers.utils.logging import disable_progress_bar
 
 from db.states import PassKind
-from qwen_audio.bundled import find_bundled
 from qwen_audio.engine import Engine
-from qwen_audio.tiny import write_tiny
 from settings import Settings
+from workers.checkpoints import find_source
 from workers.context import WorkerContext
 from workers.process import run_worker
 from workers.runner import Lane
@@ -22,15 +20,10 @@ from workers.understand import Ear
 logger = logging.getLogger(__name__)
 
 
-def load_engine(settings: Settings, model: str = "") -> Engine:
-    """Load a model, by default the one for tags: ``tiny`` is written first, ``mini`` comes with the package."""
-    model = model or settings.model
-    source: str | Path = find_bundled(model) or model
-    if model == "tiny":
-        source = settings.data_dir.absolute() / "models" / "tiny"
-        write_tiny(source)
+def load_engine(settings: Settings, model: str) -> Engine:
+    """Load a model by the name that settings give it."""
     # As many places again for windows of chunks, which some tasks hear by themselves.
-    return Engine.load(source, device=settings.device, places=2 * settings.places)
+    return Engine.load(find_source(settings, model), device=settings.device, places=2 * settings.places)
 
 
 def open_lanes(context: WorkerContext) -> Sequence[Lane]:

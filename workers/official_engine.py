@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from qwen_audio.answers import FinishReason
-from qwen_audio.bundled import find_bundled
 from qwen_audio.engine import Engine
 from qwen_audio.features import Samples, audio_tokens, log_mel, mel_frames
 from qwen_audio.tags import Prompt, Tag
-from qwen_audio.tiny import write_tiny
 from settings import Settings
+from workers.checkpoints import find_source
 
 
 class OfficialEngine(Engine):
@@ -64,8 +62,6 @@ class OfficialEngine(Engine):
 
 def load_engine(settings: Settings) -> OfficialEngine:
     """Load the model that the settings name, as the GPU worker does."""
-    source: str | Path = find_bundled(settings.model) or settings.model
-    if settings.model == "tiny":
-        source = settings.data_dir.absolute() / "models" / "tiny"
-        write_tiny(source)
-    return OfficialEngine.load(source, device=settings.device, places=settings.places)
+    return OfficialEngine.load(
+        find_source(settings, settings.model), device=settings.device, places=settings.places
+    )

@@ -75,7 +75,11 @@ def api(
     serve_api(_settings(api_host=host, api_port=port), fd)
 
 
-def worker(kind: Annotated[WorkerKind, typer.Option(help="cpu: decode, plan, finish. gpu: hear. chat: free questions.")]) -> None:
+def worker(
+    kind: Annotated[
+        WorkerKind, typer.Option(help="cpu: decode, plan, finish. gpu: hear. chat: free questions.")
+    ],
+) -> None:
     """Run one worker alone."""
     os.execv(sys.executable, [sys.executable, "-m", f"workers.{kind}"])  # noqa: S606 - one of our own modules
 

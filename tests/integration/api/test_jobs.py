@@ -84,7 +84,7 @@ def test_two_jobs_that_ask_the_same_share_the_request(client):
 
 def test_another_model_is_another_question(settings, client, database):
     client.post("/v1/jobs", json=ASKED)
-    with TestClient(create_app(settings.model_copy(update={"model": "mini"}), database=database)) as other:
+    with TestClient(create_app(settings.model_copy(update={"model": "tiny"}), database=database)) as other:
         other.post("/v1/jobs", json=ASKED)
 
     with database.read() as session:

@@ -6,7 +6,7 @@ import pytest
 
 from cli import demo
 from cli.commands.demo import new_folder
-from cli.demo import ABOUT_MODEL, DEFAULT_MODEL, embedded_settings, group_samples
+from cli.demo import DEFAULT_MODEL, embedded_settings, group_samples
 from cli.demo_queries import CAPTIONS, EMOTIONS, RECORDINGS, SEGMENTS, SUMMARIES, WORDS, print_query
 from cli.errors import ProcessFailed
 from cli.service import prepare_database
@@ -43,8 +43,7 @@ def test_a_demo_touches_no_real_installation(tmp_path, monkeypatch):
     assert settings.resolved_database_url == f"sqlite:///{tmp_path}/earwitness.db"
     assert settings.resolved_storage_url == (tmp_path / "objects").as_uri()
     assert settings.embedded
-    assert settings.model == DEFAULT_MODEL
-    assert DEFAULT_MODEL in ABOUT_MODEL
+    assert settings.model == DEFAULT_MODEL == "mini"
 
 
 def test_each_demo_has_a_folder_of_its_own(tmp_path):

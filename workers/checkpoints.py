@@ -1,0 +1,20 @@
+"""Find the checkpoint that a model's name stands for. Reaches torch only to write the untrained one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qwen_audio.bundled import find_bundled
+from qwen_audio.tiny import write_tiny
+from settings import Settings
+
+UNTRAINED = "tiny"
+
+
+def find_source(settings: Settings, model: str) -> str | Path:
+    """Return what to load: the bundled folder, the untrained checkpoint, which is written first, or the name itself."""
+    if model != UNTRAINED:
+        return find_bundled(model) or model
+    folder = settings.data_dir.absolute() / "models" / UNTRAINED
+    write_tiny(folder)
+    return folder
