@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pipeline.tasks.findings import SAMPLES_PER_SECOND, Word
 from pipeline.tasks.parsed import Parsed
+from pipeline.tasks.text import readable
 from qwen_audio.answers import Answer
 
 MAX_PLACES = 16
@@ -33,7 +34,11 @@ def read_places(answer: Answer, heard_samples: int) -> list[Parsed]:
         start, end = (round(float(match[name]) * SAMPLES_PER_SECOND) for name in ("start", "end"))
         if start < end and start < heard_samples:
             places.append(
-                {"text": match["text"], "start_sample": start, "end_sample": min(end, heard_samples)}
+                {
+                    "text": readable(match["text"] or "") or None,
+                    "start_sample": start,
+                    "end_sample": min(end, heard_samples),
+                }
             )
     return places[:MAX_PLACES]
 

@@ -22,20 +22,11 @@ TAG_TEXTS = [str(tag) for tag in Tag] + [
     "<|midi_pitch_128|>",
     "<|midi_velocity_999|>",
 ]
+PLACE = '"a\x00" starts at <|0.50|> seconds and ends at <|1.00|>'
 SNIPPETS = [
-    " and",
-    "面",
-    "，",
-    ",",
-    "|>",
-    "<|",
-    "<|0.5",
-    "\x00",
-    "\ud800",
-    " ",
-    "guitar",
-    "laughter",
+    *(" and", "面", "，", ",", "|>", "<|", "<|0.5", "\x00", "\ud800", " ", "guitar", "laughter"),
     "no " * 40,
+    PLACE,
 ]
 
 texts = st.one_of(
@@ -99,7 +90,9 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
     ("ask", {"question": "is it loud?"}),
     ("ask", {"question": "is it loud?", "choices": ["yes", "no"]}),
     ("ask", {"question": "what is it?", "form": "free", "follow_ups": ["why?"]}),
+    ("ask", {"question": "is it loud?", "form": "free", "follow_ups": ["why?"]}),
     ("locate", {"phrase": "and"}),
+    ("locate", {"phrase": "and", "by": "chat"}),
     ("locate", {"phrase": "and", "by": "chat"}),
     ("locate", {"phrase": "person name", "by": "chat_kind"}),
     ("locate", {"phrase": "面", "language": "zh"}),

@@ -61,7 +61,16 @@ def test_unknown_is_said_to_be_unknown() -> None:
     assert (parsed["label"], parsed["flags"]) == ("unknown", ["unknown_language"])
 
 
-@pytest.mark.parametrize("scores", [{}, {"en": math.nan, "de": -1.0}, {"en": -math.inf}, {"en": math.inf}])
+@pytest.mark.parametrize(
+    "scores",
+    [
+        {},
+        {"en": math.nan, "de": -1.0},
+        {"en": -1.0, "de": math.nan},
+        {"en": -math.inf},
+        {"en": math.inf},
+    ],
+)
 def test_scores_that_are_no_numbers_are_no_language(scores: dict[str, float]) -> None:
     assert read_probabilities(scored(**scores)) == {}
     parsed = hear("language", lambda _: scored(**scores))
@@ -78,6 +87,7 @@ def test_what_is_impossible_takes_nothing_from_the_others() -> None:
     [
         ({"sil": math.log(0.25), "endoftext": math.log(0.5)}, 0.75),
         ({"sil": 0.0, "endoftext": 0.0}, 1.0),  # rounding never makes it more than sure
+        ({"sil": 1_000.0}, 1.0),  # nor does a score that is no logarithm of a probability
         ({"sil": -math.inf}, 0.0),
         ({"sil": math.nan, "endoftext": 0.0}, None),
         ({}, None),
@@ -120,6 +130,13 @@ def test_the_recording_speaks_the_language_that_is_spoken_most_not_first() -> No
     assert summary.label == "zh"
     assert summary.confidence == summary.data["probabilities"]["zh"] > 0.7
     assert math.isclose(sum(summary.data["probabilities"].values()), 1.0, abs_tol=0.001)
+
+
+def test_many_short_chunks_do_not_outvote_what_is_spoken_longer() -> None:
+    english, chinese = {"en": 1.0, "zh": 0.0}, {"en": 0.0, "zh": 1.0}
+    summary = found(english, chinese, chinese, speech=(8 * SECOND, 3 * SECOND, 3 * SECOND)).summary
+    assert summary is not None
+    assert summary.label == "en"
 
 
 def test_chunks_that_nobody_could_judge_say_nothing() -> None:

@@ -10,6 +10,7 @@ from support.hearings import Scripted, answer, hear
 
 from pipeline.stitching import stitch
 from pipeline.tasks.findings import Annotation, Findings, Part
+from pipeline.tasks.grounding import read_places
 from pipeline.tasks.locate import spoken_form
 from pipeline.tasks.questions import HeardChunk
 from pipeline.tasks.requests import validate_request
@@ -114,6 +115,14 @@ def test_a_phrase_is_taken_for_a_transcripts_questions() -> None:
     located, transcribed = Scripted(["so<|0.50|>"]), Scripted(["so<|0.50|>"])
     assert hear("locate", located, phrase="so") == hear("transcribe", transcribed)
     assert located.asked == transcribed.asked
+
+
+def test_what_chat_names_a_place_by_can_be_stored() -> None:
+    said = answer(
+        'The word "middle\x00 <|en|>classes" starts at <|2.33|> seconds and ends at <|3.26|> seconds.'
+    )
+    (place,) = read_places(said, 480_000)
+    assert (place["text"], place["start_sample"], place["end_sample"]) == ("middle classes", 37_280, 52_160)
 
 
 def test_a_phrase_is_read_as_questions_are() -> None:

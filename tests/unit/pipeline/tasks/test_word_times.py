@@ -112,6 +112,11 @@ def test_a_score_that_is_no_number_is_no_confidence(logprob: float) -> None:
     assert word.confidence is None
 
 
+def test_a_score_that_is_no_logarithm_of_a_probability_is_at_most_sure() -> None:
+    (word,), _ = parse_word_times("so<|0.30|>", 480_000, (0,), (1_000.0,))
+    assert word.confidence == 1.0
+
+
 def test_words_whose_tokens_nobody_counted_have_no_confidence() -> None:
     (word,), _ = parse_word_times("so<|0.30|>", 480_000)
     assert word.confidence is None
