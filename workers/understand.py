@@ -101,7 +101,8 @@ def heard_chunk(work: UnderstandWork) -> HeardChunk:
         begin = work.heard_start if start == work.owned_start else start
         stop = work.heard_end if end == work.owned_end else end
         spans.append((begin - work.heard_start, stop - work.heard_start))
-    return HeardChunk(work.heard_end - work.heard_start, tuple(spans))
+    owned = work.owned_start - work.heard_start, work.owned_end - work.heard_start
+    return HeardChunk(work.heard_end - work.heard_start, tuple(spans), owned)
 
 
 def referenced(requests: Sequence[AskedRequest]) -> list[str]:

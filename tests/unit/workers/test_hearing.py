@@ -155,7 +155,8 @@ def test_speech_that_runs_through_a_seam_goes_on_to_the_end_of_what_is_heard() -
         speech=((100_000, 120_000), (150_000, 160_000), (190_000, 200_000)),
         requests=(),
     )
-    assert heard_chunk(work) == HeardChunk(132_000, ((0, 36_000), (66_000, 76_000), (106_000, 132_000)))
+    speech = ((0, 36_000), (66_000, 76_000), (106_000, 132_000))
+    assert heard_chunk(work) == HeardChunk(132_000, speech, owned=(16_000, 116_000))
 
 
 def test_a_conversation_opens_the_chunk_behind_the_recordings_that_it_is_compared_with(
