@@ -144,7 +144,10 @@ def test_torch_is_only_in_the_gpu_image() -> None:
 
 
 def test_the_parts_of_a_deployment_are_there() -> None:
-    assert set(SERVICES) == {"api", "worker-cpu", "worker-gpu", "postgres", "redis", "objects"} | ONE_SHOT
+    assert (
+        set(SERVICES)
+        == {"api", "worker-cpu", "worker-gpu", "worker-chat", "postgres", "redis", "objects"} | ONE_SHOT
+    )
 
 
 @every_service
