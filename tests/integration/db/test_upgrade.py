@@ -6,14 +6,15 @@ import threading
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 from support.databases import PostgresServer
 
 from db.database import Database, DatabaseUnavailable
 from db.tables import Table
-from db.upgrade import SchemaOutdated, check_schema, current_revision, newest_revision, upgrade
+from db.upgrade import SchemaOutdated, _config, check_schema, current_revision, newest_revision, upgrade
 from db.views import view_definitions
 
 
@@ -37,6 +38,36 @@ def test_an_empty_database_is_refused_and_then_upgraded(empty_url: str) -> None:
         found = set(inspect(connection).get_view_names())
         assert set(view_definitions(connection.dialect.name)) <= found
     database.close()
+
+
+def test_a_database_of_the_first_release_keeps_its_rows_and_gets_the_new_views(empty_url: str) -> None:
+    database = Database(empty_url)
+    at_first_release(database)
+    with database.write() as session:
+        session.execute(text("CREATE VIEW words AS SELECT id FROM recordings"))
+        session.execute(
+            text(
+                "INSERT INTO recordings (id, tenant, uri, version, channels, state, size_bytes, truncated, warnings, "
+                "created_at) VALUES (:id, 'default', 's3://b/a.wav', 'v', 'mix', 'new', 1, false, '[]', :now)"
+            ),
+            {"id": "01989d5e-0000-7000-8000-000000000001", "now": "2026-11-25 00:00:00+00"},
+        )
+    upgrade(database)
+    with database.read() as session:
+        assert session.execute(text("SELECT uri FROM recordings")).all() == [("s3://b/a.wav",)]
+        for view in view_definitions(session.get_bind().dialect.name):
+            session.execute(text(f"SELECT * FROM {view}")).all()
+        session.execute(text("SELECT no_speech_prob FROM segments")).all()
+    assert upgrade(database) == newest_revision()
+    database.close()
+
+
+def at_first_release(database: Database) -> None:
+    config = _config()
+    with database.engine.connect() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.commit()
 
 
 def test_two_processes_that_upgrade_at_once_both_succeed(postgres: PostgresServer) -> None:
