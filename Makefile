@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test lint fmt bench map clean setup bench-ingest bench-mini
+.PHONY: run test lint fmt bench map clean setup bench-ingest bench-mini bench-longform
 
 run: $(VENV)/.stamp-run
 	$(BIN)/earwitness demo
@@ -22,13 +22,16 @@ fmt: $(VENV)/.stamp-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-ingest
+bench: bench-ingest bench-longform
 
 bench-ingest: $(VENV)/.stamp-dev
 	$(BIN)/python -m bench.ingest
 
 bench-mini: $(VENV)/.stamp-dev # needs espeak-ng, which speaks the held-out clips
 	$(BIN)/python -m bench.mini
+
+bench-longform: $(VENV)/.stamp-dev # needs espeak-ng, which speaks the recordings
+	$(BIN)/python -m bench.longform
 
 map: # what each module owns, from its first sentence
 	@$(PYTHON) -m tools.map
