@@ -1,4 +1,4 @@
-"""Lay out what one branch feeds to the model in a step: ids, positions, cells, and what each may see. Free of torch."""
+"""Lay out what one branch feeds to the model in a step: ids, positions, cells, and what each may see."""
 
 from __future__ import annotations
 
