@@ -1,6 +1,7 @@
 """The fast engine gives what the plain one gives, whoever shares the prefix, the batch and the room."""
 
 import random
+import threading
 import time
 
 import pytest
@@ -220,6 +221,35 @@ def test_the_numbers_of_a_request_tell_its_share_and_what_its_prefix_cost(engine
     assert 0 < alone.prefill_seconds < SECONDS
     assert all(1 / len(PROMPTS) <= share <= 1 for share in shares)
     assert sum(shares) < len(PROMPTS)  # not every one was alone
+
+
+def test_all_branches_of_all_chunks_grow_in_the_same_steps(engine_for_numbers, clip):
+    engine, opened = engine_for_numbers, threading.Event()
+    hook = engine._model.lm_head.register_forward_pre_hook(lambda *_: opened.wait(SECONDS) and None)
+    prefixes = [engine.open(clip(name)) for name in ("syn_1s005.wav", "syn_3s217.wav")]
+    futures = [prefix.branch(prompt, 9) for prefix in prefixes for prompt in (WORDS, CAPTION, SCENE)]
+    opened.set()
+    tokens = sum(len(future.result(SECONDS).ids) for future in futures)
+    hook.remove()
+    assert tokens == 6 * 9
+    assert engine.metrics().steps <= 9 + 1  # the first one may have begun before all had come
+
+
+def test_a_chunk_takes_the_place_of_one_that_has_ended_while_others_go_on(
+    engine_for_numbers, clip, monkeypatch
+):
+    monkeypatch.setattr("qwen_audio.branch.ends_in_a_loop", lambda ids: False)
+    engine = engine_for_numbers
+    first, long = engine.open(clip("syn_1s005.wav")), engine.open(clip("syn_3s217.wav"))
+    endless = long.branch(WORDS, 1900)
+    first.branch(CAPTION, 3).result(SECONDS)
+    for _ in range(3):
+        first.close()
+        first = engine.open(clip("syn_8s.wav"))
+        assert len(first.branch(CAPTION, 3).result(SECONDS).ids) == 3
+    assert not endless.done()
+    long.close()
+    assert 3 < len(endless.result(SECONDS).ids) < 1900
 
 
 @pytest.fixture

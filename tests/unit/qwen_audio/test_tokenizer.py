@@ -175,12 +175,19 @@ def test_ids_that_do_not_exist_point_at_what_follows(golden_tokenizer):
     assert golden_tokenizer.decode_in_step([-1, a, 155_946, a]) == ("aa", (0, 0, 1, 1))
 
 
-@given(st.lists(st.binary(max_size=4)))
-def test_decoding_in_step_gives_the_same_text_and_starts_that_never_go_back(pieces):
-    ranks = {**BYTES, **{piece: 0 for piece in pieces if len(piece) > 1}}
-    tokenizer = QwenAudioTokenizer({piece: rank for rank, piece in enumerate(ranks)})
-    ids = [list(ranks).index(piece) for piece in pieces if piece]
-    text, starts = tokenizer.decode_in_step(ids)
-    assert text == tokenizer.decode(ids)
+CUT = [b"\xe6\xb0", b"\xb4a", b"\xf0\x9d", b"\x84\x9eb", b"\xb4\xe6", b"ab"]
+
+
+@pytest.fixture(scope="module")
+def cutting_tokenizer():
+    """Tokens that begin and end inside of characters."""
+    return QwenAudioTokenizer({piece: rank for rank, piece in enumerate([*BYTES, *CUT])})
+
+
+@given(ids=st.lists(st.one_of(st.integers(250, 263), st.sampled_from([0x61, 0xC3, 0xA9, 0xE6, 0xB0, 0xB4]))))
+def test_decoding_in_step_gives_the_same_text_and_starts_that_never_go_back(cutting_tokenizer, ids):
+    text, starts = cutting_tokenizer.decode_in_step(ids)
+    assert text == cutting_tokenizer.decode(ids)
     assert list(starts) == sorted(starts)
+    assert len(starts) == len(ids)
     assert all(0 <= start < len(text) for start in starts)
