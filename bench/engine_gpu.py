@@ -12,7 +12,7 @@ import gc
 import json
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -30,14 +30,13 @@ from bench.models import (
     make_tokenizer,
 )
 from bench.peer import Peer
+from bench.roofline import Rates, measure_rates, shares
 from qwen_audio.engine import Engine
 from qwen_audio.metrics import Metrics
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
 from qwen_audio.tokenizer import QwenAudioTokenizer
 
 SECONDS = 30.0  # of each chunk
-POSITIONS = 752  # of its prefix
-CONV_FRAMES = 1_500
 
 
 @dataclass(frozen=True)
@@ -58,51 +57,6 @@ FULL = Scale(OFFICIAL_SIZE, 155_947, 300, 80, 32, (8, 16, 32), 8_192, 1 << 31)
 SMALL = Scale(QUICK_SIZE, 4_096, 6, 4, 2, (2,), 256, 1 << 22)
 
 
-@dataclass(frozen=True)
-class Rates:
-    """What the card reaches by itself."""
-
-    bytes_per_second: float  # of memory, counted once read and once written
-    flops: float
-
-
-@dataclass(frozen=True)
-class Result:
-    """One way of asking: how fast it was, and how near to the roofline."""
-
-    rtfx: float
-    prefill_share: float  # of the roofline
-    decode_share: float
-
-
-def measure_rates(scale: Scale, dtype: torch.dtype, device: str) -> Rates:
-    """Copy a large tensor and multiply large matrices; the best of several counts."""
-    source = torch.empty(scale.copy_bytes, dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    copy = best_of(lambda: target.copy_(source), device)
-    matrix = torch.randn(scale.matrix, scale.matrix, device=device).to(dtype)
-    product = best_of(lambda: matrix @ matrix, device)
-    return Rates(2 * scale.copy_bytes / copy, 2 * scale.matrix**3 / product)
-
-
-def best_of(work: Callable[[], object], device: str, times: int = 10) -> float:
-    """Return the fewest seconds that work took."""
-    seconds = []
-    for _ in range(times):
-        wait(device)
-        began = time.perf_counter()
-        work()
-        wait(device)
-        seconds.append(time.perf_counter() - began)
-    return min(seconds)
-
-
-def wait(device: str) -> None:
-    """Wait for a GPU."""
-    if device == "cuda":
-        torch.cuda.synchronize()
-
-
 def ask(
     model: QwenAudioForConditionalGeneration,
     tokenizer: QwenAudioTokenizer,
@@ -116,29 +70,6 @@ def ask(
         futures = [prefix.branch(task.prompt, task.tokens) for prefix in prefixes for task in tasks]
         ids = [future.result().ids for future in futures]
         return time.perf_counter() - began, engine.metrics(), ids
-
-
-def judge(
-    model: QwenAudioForConditionalGeneration, rates: Rates, seconds: float, metrics: Metrics, chunks: int
-) -> Result:
-    """Compare what was measured with the roofline.
-
-    Prefill: two operations for each weight and position, in the encoder and in the language model, at the matrix
-    rate. Decode: a step reads each weight of the language model and its head once, and each live prefix once for
-    all its branches, at the rate of a copy.
-    """
-    config = model.config
-    language = sum(tensor.numel() for name, tensor in model.named_parameters() if ".h." in name)
-    encoder = sum(tensor.numel() for name, tensor in model.named_parameters() if ".audio." in name)
-    prefill = 2 * chunks * (language * POSITIONS + encoder * CONV_FRAMES) / rates.flops
-    item = model.dtype.itemsize
-    weights = (language + model.lm_head.weight.numel()) * item
-    prefix = 2 * config.num_hidden_layers * config.hidden_size * POSITIONS * item
-    computing = metrics.encode_seconds + metrics.prefill_seconds
-    decoding = metrics.busy_seconds - computing
-    live = metrics.chunk_seconds / metrics.busy_seconds  # mean over time
-    decode = metrics.steps * (weights + live * prefix) / rates.bytes_per_second
-    return Result(chunks * SECONDS / seconds, prefill / computing, decode / decoding)
 
 
 def is_invariant(
@@ -165,15 +96,16 @@ def measure_engine(scale: Scale, dtype: torch.dtype, device: str, rates: Rates) 
     for name, tokens in (("words", scale.words), ("plain", scale.plain)):
         for count in (1, 4):
             seconds, metrics, _ = ask(model, tokenizer, clips, case_tasks(tokens, count, scale))
-            result = judge(model, rates, seconds, metrics, len(clips))
+            rtfx = len(clips) * SECONDS / seconds
+            prefill, decode = shares(model, rates, metrics, SECONDS)
             print(
-                f"engine, {name}, {count} tasks: {result.rtfx:8.1f} x real time; of the roofline: "
-                f"prefill {result.prefill_share:.2f}, decode {result.decode_share:.2f}",
+                f"engine, {name}, {count} tasks: {rtfx:8.1f} x real time; of the roofline: "
+                f"prefill {prefill:.2f}, decode {decode:.2f}",
                 flush=True,
             )
-            figures[f"rtfx_{name}_{count}"] = result.rtfx
-            figures[f"prefill_{name}_{count}"] = result.prefill_share
-            figures[f"decode_{name}_{count}"] = result.decode_share
+            figures[f"rtfx_{name}_{count}"] = rtfx
+            figures[f"prefill_{name}_{count}"] = prefill
+            figures[f"decode_{name}_{count}"] = decode
     figures["equal_ids"] = is_invariant(model, tokenizer, clips, case_tasks(scale.plain, 4, scale))
     print(f"answers with the same ids alone and in company: {figures['equal_ids']:.2f}", flush=True)
     return figures
@@ -215,7 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     began = time.perf_counter()
     card = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
     print(f"{card}, torch {torch.__version__}, {dtype}")
-    rates = measure_rates(scale, dtype, device)
+    rates = measure_rates(scale.matrix, scale.copy_bytes, dtype, device)
     print(f"copy {rates.bytes_per_second / 1e9:.0f} GB/s, matrices {rates.flops / 1e12:.2f} TFLOP/s")
     with forced_lengths():
         figures = measure_engine(scale, dtype, device, rates)

@@ -82,12 +82,14 @@ class Group:
 class BranchAttend:
     """Rows of branches, one attention call for each room: nothing is padded."""
 
-    def __init__(self, store: Store, groups: Sequence[Group], dtype: torch.dtype) -> None:
+    def __init__(
+        self, store: Store, groups: Sequence[Group], dtype: torch.dtype, device: torch.device
+    ) -> None:
         self._store = store
         self._groups = groups
         self._ends = [0, *accumulate(len(group.rows) for group in groups)]
-        self._masks = [torch.from_numpy(group.mask(group.room.length)).to(dtype) for group in groups]
-        self._writes = list(_writes(groups, torch.device("cpu")))
+        self._masks = [torch.from_numpy(group.mask(group.room.length)).to(device, dtype) for group in groups]
+        self._writes = list(_writes(groups, device))
 
     def keep(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> None:
         """Write every row into its cell."""
