@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test lint fmt bench map clean setup bench-ingest bench-mini bench-longform
+.PHONY: run test lint fmt bench map clean setup bench-ingest bench-engine bench-mini bench-longform
 
 run: $(VENV)/.stamp-run
 	$(BIN)/earwitness demo
@@ -22,10 +22,13 @@ fmt: $(VENV)/.stamp-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: bench-ingest bench-longform
+bench: bench-ingest bench-engine bench-longform
 
 bench-ingest: $(VENV)/.stamp-dev
 	$(BIN)/python -m bench.ingest
+
+bench-engine: $(VENV)/.stamp-dev # with both cores idle: everything is timed
+	$(BIN)/python -m bench.engine
 
 bench-mini: $(VENV)/.stamp-dev # needs espeak-ng, which speaks the held-out clips
 	$(BIN)/python -m bench.mini

@@ -32,6 +32,7 @@ from bench.models import (
     make_tokenizer,
     shortened,
 )
+from bench.roofline import measure_rates, shares
 from qwen_audio.answers import Answer
 from qwen_audio.engine import Engine
 from qwen_audio.features import audio_tokens, log_mel, mel_frames
@@ -48,6 +49,17 @@ GOALS = {
     "slot_use": ("mixed lengths: places with a live chunk while work waits", "at least", 0.90),
     "encodes_per_chunk": ("encoder calls per chunk", "exactly", 1.0),
 }
+
+
+TIMED = (
+    "generate_1",
+    "generate_batched",
+    "generate_batched_one_task",
+    "engine_four",
+    "engine_three",
+    "engine_one",
+)
+COPY_BYTES = 1 << 27
 
 
 @dataclass(frozen=True)
@@ -79,7 +91,9 @@ class Bench:
         tasks = self.load.tasks
         one_by_one = sum(self.generate(task, batch=1) for task in tasks)
         batched = [self.generate(task, batch=self.load.chunks) for task in tasks]
+        rates = measure_rates(2 * self.load.size.hidden, COPY_BYTES, self.model.dtype, "cpu")
         four, metrics = self.engine(tasks)
+        prefill, decode = shares(self.model, rates, metrics, self.load.seconds)
         three, _ = self.engine(tasks[:3])
         one, _ = self.engine(tasks[:1])
         return {
@@ -92,6 +106,8 @@ class Bench:
             "encodes_per_chunk": metrics.encodes / len(self.clips),
             "prefilled_per_chunk": metrics.prefilled_positions / len(self.clips),
             "fed_per_chunk": metrics.fed_positions / len(self.clips),
+            "prefill_share": prefill,
+            "decode_share": decode,
         }
 
     def generate(self, task: Task, batch: int) -> float:
@@ -212,7 +228,7 @@ def show(bench: Bench, runs: Sequence[dict[str, float]], found: dict[str, float]
         f"{count_parameters(bench.model) / 1e6:.1f} M parameters beside embeddings, {load.chunks} chunks of "
         f"{load.seconds:g} s, tasks of {tokens} tokens, {torch.get_num_threads()} threads, {len(runs)} runs"
     )
-    for name in (name for name in runs[0] if not name.endswith("_per_chunk")):
+    for name in TIMED:
         seconds = [run[name] for run in runs]
         spread = f"{min(seconds):.2f} to {max(seconds):.2f}"
         print(
@@ -222,6 +238,9 @@ def show(bench: Bench, runs: Sequence[dict[str, float]], found: dict[str, float]
         reached = "ok" if is_reached(name, found[name]) else "short"
         print(f"{what:58s} {found[name]:7.3f}   goal {how} {goal:g}   {reached}")
     print(f"{'mixed lengths: live branches of those that places could hold':58s} {branch_use:7.3f}")
+    for part in ("prefill", "decode"):
+        share = median(run[f"{part}_share"] for run in runs)
+        print(f"{f'{part}: share of the roofline, at the rates of this machine':58s} {share:7.3f}")
     print(f"{'prefilled positions per chunk':58s} {runs[0]['prefilled_per_chunk']:7.1f}")
     print(f"{'positions of prompts and answers fed per chunk':58s} {runs[0]['fed_per_chunk']:7.1f}")
 

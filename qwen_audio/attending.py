@@ -73,20 +73,23 @@ class Group:
         """Say what each row may see, (rows, length): 0 for yes, minus infinity for no."""
         mask = np.full((len(self.rows), length), -np.inf, np.float32)
         mask[:, : self.room.prefix] = 0
+        paths = {id(row.path): np.asarray(row.path) for row in self.rows}  # the rows of a prompt share theirs
         for line, row in zip(mask, self.rows, strict=True):
-            line[row.path[: row.depth]] = 0
+            line[paths[id(row.path)][: row.depth]] = 0
         return mask
 
 
 class BranchAttend:
     """Rows of branches, one attention call for each room: nothing is padded."""
 
-    def __init__(self, store: Store, groups: Sequence[Group], dtype: torch.dtype) -> None:
+    def __init__(
+        self, store: Store, groups: Sequence[Group], dtype: torch.dtype, device: torch.device
+    ) -> None:
         self._store = store
         self._groups = groups
         self._ends = [0, *accumulate(len(group.rows) for group in groups)]
-        self._masks = [torch.from_numpy(group.mask(group.room.length)).to(dtype) for group in groups]
-        self._writes = list(_writes(groups, torch.device("cpu")))
+        self._masks = [torch.from_numpy(group.mask(group.room.length)).to(device, dtype) for group in groups]
+        self._writes = list(_writes(groups, device))
 
     def keep(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> None:
         """Write every row into its cell."""
@@ -146,7 +149,7 @@ def _batch_mask(
 ) -> tuple[np.ndarray[tuple[int, int, int, int], np.dtype[np.float32]], list[int]]:
     """Make the mask of all rooms of a shelf, (rooms, 1, most rows, length), and say in which line each row stands.
 
-    A line without a row sees the first cell: nobody reads what comes out, but it must be finite.
+    A line without a row sees nothing, and nobody reads what comes out.
     """
     rooms = 1 + max(group.room.place for group in groups)
     most = max(len(group.rows) for group in groups)
@@ -154,7 +157,6 @@ def _batch_mask(
     longest = max(group.room.length for group in groups)
     length = min(cells, -(-longest // LENGTH_STEP) * LENGTH_STEP)
     mask = np.full((rooms, 1, most, length), -np.inf, np.float32)
-    mask[..., 0] = 0
     for group in groups:
         mask[group.room.place, 0, : len(group.rows)] = group.mask(length)
     return mask, [line for group in groups for line in range(len(group.rows))]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from qwen_audio.answers import Answer, FinishReason, Numbers
@@ -39,7 +40,7 @@ class Ask:
         """How many cells of a cache it takes at most: the last id of an answer or a candidate is never fed."""
         return len(self.prompt) + (self.limit - 1 if self.candidates is None else len(self.heads))
 
-    @property
+    @cached_property
     def heads(self) -> list[tuple[int, ...]]:
         """What candidates begin with, without their last ids: each start once, shorter ones first."""
         ends = (self.candidates or {}).values()

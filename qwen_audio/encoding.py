@@ -27,16 +27,18 @@ def encode_clips(model: QwenAudioForConditionalGeneration, clips: Sequence[Clip]
         clip.span, clip.encode_seconds = span, share
 
 
-def embed_prefix(model: QwenAudioForConditionalGeneration, prefix: Prefix) -> None:
-    """Set the span of a prefix whose clips are encoded: (positions, hidden)."""
-    rows = []
-    for part in prefix.parts:
-        if isinstance(part, Clip):
-            assert part.span is not None, "clips are encoded before their prefix is embedded"
-            rows.append(part.span.to(model.dtype))
-        else:
-            rows.append(embed_ids(model, part.ids))
-    prefix.span = torch.cat(rows)
+def embed_prefix(model: QwenAudioForConditionalGeneration, prefix: Prefix) -> torch.Tensor:
+    """Return the span of a prefix whose clips are encoded, (positions, hidden); the prefix keeps it."""
+    if prefix.span is None:
+        rows = []
+        for part in prefix.parts:
+            if isinstance(part, Clip):
+                assert part.span is not None, "clips are encoded before their prefix is embedded"
+                rows.append(part.span.to(model.dtype))
+            else:
+                rows.append(embed_ids(model, part.ids))
+        prefix.span = torch.cat(rows)
+    return prefix.span
 
 
 def embed_ids(model: QwenAudioForConditionalGeneration, ids: Sequence[int]) -> torch.Tensor:

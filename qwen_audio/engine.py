@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 
 import torch
@@ -18,16 +18,15 @@ from qwen_audio.answers import FinishReason
 from qwen_audio.attending import Group
 from qwen_audio.branch import Branch
 from qwen_audio.decoding import go_on
-from qwen_audio.encoding import embed_prefix, encode_clips, wait_for_device
 from qwen_audio.errors import AnswerNotFinite, EngineClosed, EngineOutOfMemory, InvalidPrompt
 from qwen_audio.faults import Halver
 from qwen_audio.forward import Forward
 from qwen_audio.front import Front
-from qwen_audio.metrics import Metrics
+from qwen_audio.intake import Intake
+from qwen_audio.metrics import Metrics, Tally
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
-from qwen_audio.prefix import Clip, Prefix
 from qwen_audio.rooms import Shelf
-from qwen_audio.scheduling import Kept, Plan, Schedule, pack, similar
+from qwen_audio.scheduling import Kept, Plan, Schedule
 from qwen_audio.store import Store
 from qwen_audio.strand import Strand
 from qwen_audio.tokenizer import QwenAudioTokenizer
@@ -58,7 +57,7 @@ class Engine(Front):
         tuning: Tuning | None = None,
     ) -> None:
         super().__init__(model, tokenizer, places=places, name=name, revision=revision)
-        self._tuning = tuning = Tuning() if tuning is None else tuning
+        tuning = Tuning() if tuning is None else tuning
         config = model.config
         cells = min(tuning.cells, config.max_position_embeddings)
         shelves = [Shelf(places, cells)]
@@ -69,20 +68,22 @@ class Engine(Front):
         together = model.device.type == "cuda" if tuning.together is None else tuning.together
         store = Store(config, self._schedule.shelves, model.dtype, model.device)
         self._forward = Forward(model, store, together=together)
-        self._encoding, self._filling, self._feeding = Halver(), Halver(), Halver()
+        self._feeding = Halver()
         self._live: list[Strand] = []  # only the engine's thread reads it
-        self._metrics = Metrics(places=places, cache_positions=places * cells)
+        self._tally = Tally(Metrics(places=places, cache_positions=places * cells))
+        self._intake = Intake(model, self._forward, tuning, self._tally)
         self._start()
 
     def metrics(self) -> Metrics:
         """Return a snapshot of what the engine holds and has done."""
         with self._changed:
-            return self._metrics.now(places_taken=len(self._open), waiting_branches=len(self._waiting))
+            now = {"places_taken": len(self._open), "waiting_branches": len(self._waiting)}
+            return replace(self._tally.metrics, **now)
 
-    def _submit(self, branch: Branch) -> None:
+    def _check_branch(self, branch: Branch) -> None:
+        super()._check_branch(branch)
         if not self._schedule.fits(branch):
             raise InvalidPrompt(f"the candidates need {branch.ask.cells} positions: ask for fewer at once")
-        super()._submit(branch)
 
     def _run(self) -> None:
         try:
@@ -129,7 +130,7 @@ class Engine(Front):
         if not plan.starts and not self._live:
             return
         began = time.monotonic()
-        failed = self._fill(plan.fill)
+        failed = self._intake.fill(plan.fill)
         for branch, kept in plan.starts:
             branch.start()
             if kept in failed:
@@ -141,66 +142,9 @@ class Engine(Front):
         self._count_starts(plan, failed)
         live = self._live
         outcomes = self._feed(live)
-        self._live = [outcome.strand for outcome in outcomes if self._hand_out(outcome, 1 / len(live))]
         self._count_step(live, time.monotonic() - began)
-
-    # New prefixes.
-
-    def _fill(self, new: Sequence[Kept]) -> dict[Kept, Exception]:
-        """Encode and compute prefixes into their rooms; return those that failed, with the reason."""
-        failed: dict[Kept, Exception] = {}
-        prefixes = {kept: _prefix(kept) for kept in new}
-        reasons = self._encode([prefix for prefix in prefixes.values() if prefix.span is None])
-        failed.update({kept: reasons[prefix] for kept, prefix in prefixes.items() if prefix in reasons})
-        ready = [kept for kept in new if kept not in failed]
-        for places in pack([kept.prefix.positions for kept in ready], self._tuning.call_positions):
-            self._filling.run([ready[place] for place in places], self._compute, failed.__setitem__)
-        return failed
-
-    def _encode(self, prefixes: Sequence[Prefix]) -> dict[Prefix, Exception]:
-        """Encode the clips of prefixes and embed them; return the reasons of those that failed."""
-        owners = {clip: prefix for prefix in prefixes for clip in prefix.clips if clip.span is None}
-        clips = list(owners)
-        reasons: dict[Prefix, Exception] = {}
-
-        def fail(clip: Clip, error: Exception) -> None:
-            reasons[owners[clip]] = error
-
-        for places in similar([clip.frames for clip in clips], self._tuning.call_frames):
-            self._encoding.run([clips[place] for place in places], self._encode_together, fail)
-        for prefix in dict.fromkeys(prefixes):
-            if prefix not in reasons:
-                embed_prefix(self._model, prefix)
-        return reasons
-
-    def _encode_together(self, clips: Sequence[Clip]) -> None:
-        encode_clips(self._model, clips)
-        self._metrics = self._metrics.plus(
-            encodes=len(clips),
-            audio_seconds=sum(clip.frames for clip in clips) / 100,
-            encode_seconds=sum(clip.encode_seconds for clip in clips),
-        )
-
-    def _compute(self, new: Sequence[Kept]) -> None:
-        """Compute prefixes together; an answer about one that is not finite could not be either."""
-        began = time.monotonic()
-        spans = [_span(kept) for kept in new]
-        finite = self._forward.fill(new, spans)
-        wait_for_device(self._model)
-        seconds = time.monotonic() - began
-        if not all(finite):
-            raise AnswerNotFinite("the prefix is not finite")  # each is tried alone then
-        positions = sum(map(len, spans))
-        again = 0
-        for kept, span in zip(new, spans, strict=True):
-            prefix = _prefix(kept)
-            again += prefix.prefill_seconds > 0
-            prefix.prefill_seconds += seconds * len(span) / positions
-        self._metrics = self._metrics.plus(
-            prefills=len(new), refills=again, prefilled_positions=positions, prefill_seconds=seconds
-        )
-
-    # Live branches.
+        self._live = [outcome.strand for outcome in outcomes if self._hand_out(outcome, 1 / len(live))]
+        self._count_what_is_left()
 
     def _feed(self, strands: Sequence[Strand]) -> list[Outcome]:
         """Feed what every strand has; those that fail are resolved and left out."""
@@ -255,41 +199,30 @@ class Engine(Front):
         self._schedule.end(strand.kept, strand.taken, strand.branch.ask.cells)
         return False
 
-    # Numbers.
-
     def _count_starts(self, plan: Plan[Branch], failed: dict[Kept, Exception]) -> None:
         begun = [kept for _, kept in plan.starts if kept not in failed]
         first = sum(kept.prefix.positions for kept in plan.fill if kept not in failed)
         reused = sum(kept.prefix.positions for kept in begun) - first
-        self._metrics = self._metrics.plus(branches=len(begun), reused_positions=reused)
+        self._tally.add(branches=len(begun), reused_positions=reused)
 
     def _count_step(self, live: Sequence[Strand], seconds: float) -> None:
         chunks = len({strand.kept.prefix for strand in live})
-        halvings = sum(halver.halvings for halver in (self._encoding, self._filling, self._feeding))
-        self._metrics = self._metrics.plus(
+        self._tally.add(
             steps=1,
             busy_seconds=seconds,
             chunk_seconds=seconds * chunks,
             branch_seconds=seconds * len(live),
             fed_positions=sum(len(strand.rows) for strand in live),
             tokens=sum(strand.branch.ask.candidates is None for strand in live),
-        ).now(
+        )
+
+    def _count_what_is_left(self) -> None:
+        self._tally.set(
             live_chunks=len({strand.kept.prefix for strand in self._live}),
             live_branches=len(self._live),
             cache_positions_used=self._schedule.used_cells,
-            halvings=halvings,
+            halvings=self._feeding.halvings + self._intake.halvings,
         )
-
-
-def _prefix(kept: Kept) -> Prefix:
-    assert isinstance(kept.prefix, Prefix)
-    return kept.prefix
-
-
-def _span(kept: Kept) -> torch.Tensor:
-    span = _prefix(kept).span
-    assert span is not None, "a prefix is embedded before it is computed"
-    return span
 
 
 def _room_order(strand: Strand) -> tuple[int, int]:

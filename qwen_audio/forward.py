@@ -45,11 +45,8 @@ class Forward:
         ids = torch.tensor([row.id for _, row in rows], device=model.device)
         positions = torch.tensor([row.position for _, row in rows])
         factors = torch.tensor([float(group.kept.factor) for group, _ in rows])
-        attend: Attend = (
-            BatchAttend(self._store, groups, model.dtype, model.device)
-            if self._together
-            else BranchAttend(self._store, groups, model.dtype)
-        )
+        kind = BatchAttend if self._together else BranchAttend
+        attend = kind(self._store, groups, model.dtype, model.device)
         hidden = self._run(model.transformer.wte(ids), positions, factors, attend)
         asked = torch.tensor(
             [place for place, (_, row) in enumerate(rows) if row.is_asked], device=model.device
@@ -68,9 +65,8 @@ class Forward:
         """Run the layers over (rows, hidden). Nobody reads a prefix's own output: a fill ends at its last keys."""
         model = self._model
         positions = positions.to(hidden.device)
-        cos, sin = rotary_table(
-            positions[:, None], factors.to(hidden.device), model.config
-        )  # (rows, 1, head)
+        factors = factors.to(hidden.device)
+        cos, sin = rotary_table(positions[:, None], factors, model.config)  # (rows, 1, head) each
         table = cos.transpose(0, 1), sin.transpose(0, 1)
         scale = query_scale(positions[None], model.config)  # (1, rows)
         layers: Sequence[Any] = list(model.transformer.h)

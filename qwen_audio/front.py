@@ -147,9 +147,13 @@ class Front(ABC):
         if positions > most:
             raise InvalidPrompt(f"{what} {positions} positions, the model has {most}: shorten it")
 
-    def _submit(self, branch: Branch) -> None:
+    def _check_branch(self, branch: Branch) -> None:
+        """Raise ``InvalidPrompt`` for what can never be answered."""
         positions = branch.prefix.positions + branch.ask.positions
         self._check_length(positions, "prefix, prompt and answer need")
+
+    def _submit(self, branch: Branch) -> None:
+        self._check_branch(branch)
         with self._changed:
             self._refuse_when_ended()
             if branch.prefix.is_closed:

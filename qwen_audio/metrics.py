@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,17 @@ class Metrics:
     tokens: int = 0  # generated
     halvings: int = 0  # of a batch, because memory was short
 
-    def plus(self, **amounts: float) -> Self:
-        """Add to counts."""
-        return replace(self, **{name: getattr(self, name) + amount for name, amount in amounts.items()})
 
-    def now(self, **values: Any) -> Self:
-        """Set what changes."""
-        return replace(self, **values)
+class Tally:
+    """Keeps the newest snapshot; one thread counts, any may read."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self.metrics = metrics
+
+    def add(self, **amounts: float) -> None:
+        """Add to what has been done."""
+        self.set(**{name: getattr(self.metrics, name) + amount for name, amount in amounts.items()})
+
+    def set(self, **values: float) -> None:
+        """Say what is now."""
+        self.metrics = replace(self.metrics, **values)  # type: ignore[arg-type]  # counts are whole

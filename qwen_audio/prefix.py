@@ -88,6 +88,7 @@ class Prefix:
         self.positions = sum(part.positions for part in parts)
         self.span: torch.Tensor | None = None  # (positions, hidden), set by the engine's thread
         self.prefill_seconds = 0.0
+        self.prefills = 0  # more than one only when it could not be shared, or had lost its room
         self.is_closed = False
         self._engine = engine
 

@@ -1,4 +1,4 @@
-"""Lay out what one branch feeds to the model in a step: ids, positions, cells, and what each may see. Free of torch."""
+"""Lay out what one branch feeds to the model in a step: ids, positions, cells, and what each may see."""
 
 from __future__ import annotations
 
@@ -34,9 +34,8 @@ class Strand:
         self.taken: list[int] = []  # every cell it holds
         self._path: list[int] = []
         self.rows = self._lay(branch.ask.prompt)
-        self.heads: dict[tuple[int, ...], int] = {
-            (): 0
-        }  # ids after the prompt to their place among the asked rows
+        # What was fed after the prompt, to its place among the asked rows.
+        self.heads: dict[tuple[int, ...], int] = {(): 0}
         if branch.ask.candidates is not None:
             self._branch_out()
 

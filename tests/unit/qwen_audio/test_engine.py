@@ -146,6 +146,8 @@ def test_a_stop_tag_ends_the_answer_and_stays_out_of_its_text(
     assert "<|im_end|>" not in stopped.text
     assert going.finish_reason is FinishReason.LENGTH
     assert "<|im_end|>" in going.text
+    assert stopped.starts == (*range(len(stopped.text)), len(stopped.text))
+    assert len(going.starts) == len(going.ids)
 
 
 def test_the_end_of_text_ends_every_answer(engine_class, tiny_folder, tiny_tokenizer, clip):

@@ -146,3 +146,48 @@ def test_a_damaged_vocabulary_file_is_refused_with_its_line(tmp_path, line):
 def test_a_missing_vocabulary_file_is_named(tmp_path):
     with pytest.raises(InvalidVocabulary, match=r"qwen\.tiktoken"):
         QwenAudioTokenizer.from_pretrained(tmp_path)
+
+
+def test_the_starts_of_ids_point_into_the_text(golden_tokenizer):
+    ids = golden_tokenizer.encode_template("<|0.00|>hello world<|0.86|>, 你好")
+    text, starts = golden_tokenizer.decode_in_step(ids)
+    pieces = [text[start:end] for start, end in zip(starts, [*starts[1:], len(text)], strict=True)]
+    assert pieces == [golden_tokenizer.decode([id_]) for id_ in ids]
+    assert pieces[:3] == ["<|0.00|>", "hello", " world"]
+
+
+def test_a_character_that_is_cut_over_ids_belongs_to_each_of_them():
+    tokenizer = QwenAudioTokenizer(BYTES)
+    text, starts = tokenizer.decode_in_step("aé水𝄞b".encode())
+    assert text == "aé水𝄞b"
+    assert starts == (0, 1, 1, 2, 2, 2, 3, 3, 3, 3, 4)
+
+
+def test_broken_bytes_are_counted_as_the_characters_that_they_become():
+    tokenizer = QwenAudioTokenizer(BYTES)
+    text, starts = tokenizer.decode_in_step(b"\xe6\xb0a\xff\xe6\xb0")
+    assert text == "\ufffda\ufffd\ufffd"
+    assert starts == (0, 0, 1, 2, 3, 3)
+
+
+def test_ids_that_do_not_exist_point_at_what_follows(golden_tokenizer):
+    (a,) = golden_tokenizer.encode("a")
+    assert golden_tokenizer.decode_in_step([-1, a, 155_946, a]) == ("aa", (0, 0, 1, 1))
+
+
+CUT = [b"\xe6\xb0", b"\xb4a", b"\xf0\x9d", b"\x84\x9eb", b"\xb4\xe6", b"ab"]
+
+
+@pytest.fixture(scope="module")
+def cutting_tokenizer():
+    """Tokens that begin and end inside of characters."""
+    return QwenAudioTokenizer({piece: rank for rank, piece in enumerate([*BYTES, *CUT])})
+
+
+@given(ids=st.lists(st.one_of(st.integers(250, 263), st.sampled_from([0x61, 0xC3, 0xA9, 0xE6, 0xB0, 0xB4]))))
+def test_decoding_in_step_gives_the_same_text_and_starts_that_never_go_back(cutting_tokenizer, ids):
+    text, starts = cutting_tokenizer.decode_in_step(ids)
+    assert text == cutting_tokenizer.decode(ids)
+    assert list(starts) == sorted(starts)
+    assert len(starts) == len(ids)
+    assert all(0 <= start < len(text) for start in starts)

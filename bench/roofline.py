@@ -1,0 +1,77 @@
+"""Measure what a machine reaches by itself, and say how much of it the engine reached.
+
+Prefill: two operations for each weight and position, in the encoder and in the language model, at the rate of a large
+matrix product. Decode: a step reads each weight of the language model and of its head once, and each live prefix once
+for all its branches, at the rate of a copy.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from qwen_audio.features import SAMPLING_RATE, audio_tokens, conv_frames, mel_frames
+from qwen_audio.metrics import Metrics
+from qwen_audio.modeling import QwenAudioForConditionalGeneration
+from qwen_audio.prefix import SPAN_ENDS
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What a machine reaches by itself."""
+
+    bytes_per_second: float  # of a copy, each byte counted when it is read and when it is written
+    flops: float
+
+
+def measure_rates(matrix: int, copy_bytes: int, dtype: torch.dtype, device: str) -> Rates:
+    """Copy a large tensor and multiply large matrices; the best of several counts."""
+    source = torch.ones(copy_bytes, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    copy = _best_of(lambda: target.copy_(source), device)
+    factor = torch.randn(matrix, matrix, device=device).to(dtype)
+    product = _best_of(lambda: factor @ factor, device)
+    return Rates(2 * copy_bytes / copy, 2 * matrix**3 / product)
+
+
+def shares(
+    model: QwenAudioForConditionalGeneration, rates: Rates, metrics: Metrics, chunk_seconds: float
+) -> tuple[float, float]:
+    """Return which shares of the roofline prefill and decode reached, over chunks of one length."""
+    config = model.config
+    frames = mel_frames(round(chunk_seconds * SAMPLING_RATE))
+    positions = audio_tokens(frames) + SPAN_ENDS
+    language, encoder = _weights(model, ".h."), _weights(model, ".audio.")
+    operations = 2 * metrics.prefills * (language * positions + encoder * conv_frames(frames))
+    computing = metrics.encode_seconds + metrics.prefill_seconds
+    item = model.dtype.itemsize
+    width = config.num_attention_heads * config.kv_channels
+    prefix = 2 * config.num_hidden_layers * width * positions * item
+    live = metrics.chunk_seconds / metrics.busy_seconds  # mean over time
+    step = (language + model.lm_head.weight.numel()) * item + live * prefix
+    decoding = metrics.busy_seconds - computing
+    return operations / rates.flops / computing, metrics.steps * step / rates.bytes_per_second / decoding
+
+
+def _weights(model: QwenAudioForConditionalGeneration, part: str) -> int:
+    return sum(tensor.numel() for name, tensor in model.named_parameters() if part in name)
+
+
+def _best_of(work: Callable[[], object], device: str, times: int = 10) -> float:
+    """Return the fewest seconds that work took."""
+    seconds = []
+    for _ in range(times):
+        _wait(device)
+        began = time.perf_counter()
+        work()
+        _wait(device)
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()

@@ -1,0 +1,82 @@
+"""The benches of the engine run, count right, and end in the JSON line that others read."""
+
+import json
+import sys
+
+import pytest
+
+from bench import engine, engine_gpu
+from bench.models import TASKS, Size, forced_lengths, shortened
+
+TINY = Size(hidden=64, layers=2, heads=2, audio_width=32, audio_layers=1, audio_heads=2)
+LOAD = engine.Load(TINY, chunks=2, seconds=1.0, tasks=shortened(TASKS, 5), mixed_chunks=5)
+
+
+def _json(capsys):
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_the_engine_bench_ends_in_its_figures(monkeypatch, capsys):
+    monkeypatch.setattr(engine, "QUICK", LOAD)
+    monkeypatch.setattr(sys, "argv", ["bench.engine", "--quick", "--repeats", "1"])
+    engine.main()
+    found = _json(capsys)
+    assert list(found) == list(engine.GOALS)
+    assert found["encodes_per_chunk"] == 1
+    assert 0 < found["slot_use"] <= 1
+    assert all(found[name] > 0 for name in ("vs_generate_1", "vs_generate_batched", "one_task_vs_batched"))
+
+
+def test_every_way_of_asking_gives_the_same_ids():
+    with forced_lengths():
+        bench = engine.Bench(LOAD)
+        task = LOAD.tasks[0]
+        inputs = engine.generate_inputs(bench.tokenizer, bench.clips, task.prompt)
+        ids = bench.model.generate(
+            **inputs, max_new_tokens=5, min_new_tokens=5, do_sample=False, pad_token_id=0
+        )
+        expected = [tuple(row) for row in ids[:, inputs["input_ids"].shape[1] :].tolist()]
+        _, _, answers = engine_gpu.ask(bench.model, bench.tokenizer, bench.clips, [task])
+    assert answers == expected
+
+
+def test_the_bench_counts_what_a_chunk_costs():
+    with forced_lengths():
+        run = engine.Bench(LOAD).run()
+    assert run["prefilled_per_chunk"] == 27  # one second
+    assert run["fed_per_chunk"] == 4 * 6 + (5 + 5 + 4 + 5) - 4
+
+
+def test_figures_are_medians_of_ratios_inside_a_run():
+    names = ("generate_1", "generate_batched", "generate_batched_one_task")
+    runs = [
+        {**dict.fromkeys(names, seconds), "engine_four": 2.0, "engine_three": 1.9, "engine_one": 1.0}
+        | {"encodes_per_chunk": 1.0}
+        for seconds in (8.0, 2.0, 9.0)
+    ]
+    found = engine.figures(runs, slot_use=0.9)
+    assert (found["vs_generate_1"], found["one_task_vs_batched"]) == (4, 8)
+    assert found["fourth_task_cost"] == pytest.approx(2 / 1.9 - 1)
+    assert engine.is_reached("vs_generate_1", 4.0)
+    assert not engine.is_reached("fourth_task_cost", 0.1)
+    assert not engine.is_reached("encodes_per_chunk", 1.1)
+
+
+def test_the_gpu_script_runs_small_on_a_cpu(monkeypatch, capsys):
+    small = engine_gpu.Scale(TINY, 4_096, 3, 2, 2, (2,), 64, 1 << 16)
+    monkeypatch.setattr(engine_gpu, "SMALL", small)
+    monkeypatch.setattr(engine_gpu.torch.cuda, "is_available", lambda: False)
+    engine_gpu.main(["--small"])
+    found = _json(capsys)
+    assert found["equal_ids"] == 1
+    for name in ("words", "plain"):
+        assert found[f"vs_peer_{name}"] > 0
+        assert found[f"prefill_{name}_4"] > 0
+        assert found[f"decode_{name}_4"] > 0
+
+
+def test_the_gpu_script_asks_for_a_gpu(monkeypatch, capsys):
+    monkeypatch.setattr(engine_gpu.torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit):
+        engine_gpu.main([])
+    assert "no GPU here" in capsys.readouterr().err
