@@ -22,6 +22,7 @@ MINUTES, QUICK_MINUTES = 10.0, 1.5
 
 GOALS: dict[str, tuple[str, str, float]] = {
     "oracle_wrong": ("words lost or doubled, oracle", "words, at most", 0),
+    "cut_wrong": ("words lost or doubled, oracle that mishears cut words", "words, at most", 0),
     "jitter_wrong": ("words lost or doubled, oracle off by up to 60 ms", "words, at most", 0),
     "stitch_shift_ms": ("word times at seams: moved by stitching, median", "ms, at most", 20),
     "seam_errors_pct": ("mini: extra word errors at seams", "% of words, at most", 0.2),
@@ -76,7 +77,7 @@ def main() -> None:
 
         figures |= measure_model(arguments.model, recordings, arguments.hours, arguments.threads)
     print(table(figures))
-    print(json.dumps({name: figures.get(name) for name in JSON_NAMES}))
+    print(json.dumps({name: round(figures[name], 3) if name in figures else None for name in JSON_NAMES}))
 
 
 def _arguments() -> argparse.Namespace:

@@ -41,7 +41,7 @@ def measure_oracle(recordings: Mapping[str, Recording]) -> Figures:
 
 def words_at_seams(planned: Sequence[tuple[Recording, Sequence[ChunkSpan]]]) -> Figures:
     """Count the words that seams lose or double, and how far stitching moves the others."""
-    wrong, wrong_without_times, jitter_wrong, seam_words = 0, 0, 0, 0
+    wrong, wrong_without_times, cut_wrong, jitter_wrong, seam_words = 0, 0, 0, 0, 0
     shifts: list[float] = []
     errors: list[float] = []
     for recording, chunks in planned:
@@ -53,12 +53,15 @@ def words_at_seams(planned: Sequence[tuple[Recording, Sequence[ChunkSpan]]]) -> 
             shifts += min((_edges_apart(one, stitched) for one in _answered(heard, stitched)), key=sum)
         texts = hear(Oracle(recording), recording, chunks, WITHOUT_TIMES)
         wrong_without_times += sum(count_wrong(recording, texts, form) for form in WITHOUT_TIMES)
+        strict = Oracle(recording, mishears_parts=True)
+        cut_wrong += count_wrong(recording, hear(strict, recording, chunks, WITH_TIMES), WORDS)
         for seed in range(JITTER_SEEDS):
             jittery = Oracle(recording, JITTER_MS, seed)
             jitter_wrong += count_wrong(recording, hear(jittery, recording, chunks, WITH_TIMES), WORDS)
     words = sum(len(recording.words) for recording, _ in planned)
     return {
         "oracle_wrong": wrong,
+        "cut_wrong": cut_wrong,
         "jitter_wrong": jitter_wrong,
         "jitter_words": JITTER_SEEDS * words,
         "seam_words": seam_words,

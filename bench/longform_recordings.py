@@ -6,6 +6,7 @@ recording.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -139,7 +140,7 @@ def without_speech(seconds: float, chance: np.random.Generator) -> Recording:
     return tape.finish("no speech")
 
 
-def repeat(recordings: dict[str, Recording], seconds: float) -> Recording:
+def repeat(recordings: Mapping[str, Recording], seconds: float) -> Recording:
     """Lay recordings one behind the other, again and again, up to a length."""
     pieces: list[Samples] = []
     words: list[Word] = []

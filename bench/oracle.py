@@ -16,6 +16,7 @@ from qwen_audio.answers import Answer, FinishReason
 from qwen_audio.tags import Prompt, Tag, TimeTag
 
 SURE, HARDLY = -0.01, -9.0  # log-probabilities
+MISHEARD = "something"
 NO_WORDS = (Tag.SILENCE, Tag.END_OF_TEXT)
 
 TimedWord = tuple[str, float, float]  # text, start and end in seconds from the start of what is heard
@@ -24,15 +25,19 @@ TimedWord = tuple[str, float, float]  # text, start and end in seconds from the 
 class Oracle:
     """An engine for one recording; the clips that it opens are views of the recording's samples.
 
-    With ``jitter_ms`` every hearing of a clip puts each word up to so much earlier or later, by the seed.
+    With ``jitter_ms`` every hearing of a clip puts each word up to so much earlier or later, by the seed. With
+    ``mishears_parts`` a word that the clip's edge cuts is heard as another one.
     """
 
     revision = "oracle"
 
-    def __init__(self, recording: Recording, jitter_ms: float = 0.0, seed: int = 0) -> None:
+    def __init__(
+        self, recording: Recording, jitter_ms: float = 0.0, seed: int = 0, *, mishears_parts: bool = False
+    ) -> None:
         self._recording = recording
         self._jitter_seconds = jitter_ms / 1_000
         self._seed = seed
+        self._mishears_parts = mishears_parts
 
     def open(self, samples: Samples) -> OraclePrefix:
         """Find where a clip lies; raises ``ValueError`` for samples that are not the recording's own."""
@@ -55,7 +60,8 @@ class Oracle:
             moved = chance.uniform(-self._jitter_seconds, self._jitter_seconds)
             times = (place / SAMPLING_RATE + moved for place in (begin - span[0], end - span[0]))
             first, last = (min(max(time, 0.0), seconds) for time in times)
-            heard.append((word.text, first, last))
+            is_cut = end - begin < word.end_sample - word.start_sample
+            heard.append((MISHEARD if is_cut and self._mishears_parts else word.text, first, last))
         return heard
 
 
