@@ -137,7 +137,6 @@ def _hear_all(
                     pending.update({pool.submit(hear, after): after for after in islice(waiting, 1)})
                     yield line, hearing
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
             engine.close()  # else the pool would wait for the answers that it is at
             raise
 

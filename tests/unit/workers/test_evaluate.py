@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -247,6 +248,26 @@ def test_ctrl_c_ends_it_and_the_same_command_goes_on(folder, run, heard, monkeyp
     assert asked < 12
     assert run("scene")[1]["lines"] == 12
     assert len(heard) == asked + 11
+
+
+def test_what_ends_it_does_not_wait_for_the_answers_that_are_on_their_way(folder, tiny, monkeypatch):
+    closed, waited = threading.Event(), []
+
+    def slow(self, samples, prompt, limit):
+        if len(samples) == 19_200:
+            waited.append(closed.wait(20))
+        return "late"
+
+    def interrupt(stream, prediction):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(OfficialEngine, "answer", slow)
+    monkeypatch.setattr(OfficialEngine, "close", lambda self: closed.set())
+    monkeypatch.setattr(evaluate, "add_prediction", interrupt)
+    write_data(clip("b"), clip("a"))
+    arguments = [f"--model={tiny}", "--device=cpu", "--out=p.jsonl", "scene", "data.jsonl"]
+    assert evaluate.main(arguments) == evaluate.INTERRUPTED
+    assert waited in ([True], [])
 
 
 @pytest.mark.parametrize("error", [EngineClosed("it has failed"), EngineOutOfMemory("it is full")])
