@@ -21,8 +21,9 @@ from cli.main import app
 from pipeline.official.data import read_clip
 from pipeline.tasks.prompts import scene_prompt
 from qwen_audio.answers import FinishReason
-from qwen_audio.engine import Engine, Prefix
+from qwen_audio.engine import Engine
 from qwen_audio.errors import AnswerNotFinite, EngineClosed, EngineOutOfMemory
+from qwen_audio.prefix import Prefix
 from qwen_audio.tags import Prompt, Tag, TimeTag
 from qwen_audio.tiny import write_tiny
 from workers import evaluate
