@@ -251,6 +251,25 @@ def test_ctrl_c_ends_it_and_the_same_command_goes_on(folder, run, heard, monkeyp
     assert len(heard) == asked + 11
 
 
+def test_no_more_clips_are_asked_about_at_a_time_than_the_engine_has_places(folder, run, monkeypatch):
+    full, now, most = threading.Event(), [], []
+
+    def counting(self, samples, prompt, limit):
+        now.append(1)
+        most.append(len(now))
+        if len(now) > self.places:
+            full.set()
+        full.wait(0.5)  # long enough for another, were it let in
+        now.pop()
+        return "kitchen"
+
+    monkeypatch.setattr(OfficialEngine, "answer", counting)
+    monkeypatch.setattr(evaluate, "read_clip", lambda path: (SAMPLES, False))
+    write_data(*[clip("b")] * 6)
+    assert run("scene")[1]["lines"] == 6
+    assert max(most) == 2
+
+
 def test_what_ends_it_does_not_wait_for_the_answers_that_are_on_their_way(folder, tiny, monkeypatch):
     closed, waited = threading.Event(), []
 
