@@ -34,6 +34,7 @@ EXTRA: dict[str, str] = {
     "cuts": "cuts between their chunks",
     "cuts_in_speech": "of these, where speech runs through",
     "seam_words": "words at those",
+    "bare_wrong": "words that the same oracle mishears where neighbours do not overlap",
     "jitter_words": "words heard with jitter, over all seeds",
     "stitch_shift_most_ms": "word times at seams: moved by stitching, most, ms",
     "seam_time_error_ms": "word times at seams: off the truth, median, ms (stamps are 40 ms apart)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 
 from bench.long_hearing import Asked, Heard, hear, plan, said
@@ -41,7 +42,7 @@ def measure_oracle(recordings: Mapping[str, Recording]) -> Figures:
 
 def words_at_seams(planned: Sequence[tuple[Recording, Sequence[ChunkSpan]]]) -> Figures:
     """Count the words that seams lose or double, and how far stitching moves the others."""
-    wrong, wrong_without_times, cut_wrong, jitter_wrong, seam_words = 0, 0, 0, 0, 0
+    wrong, wrong_without_times, cut_wrong, bare_wrong, jitter_wrong, seam_words = 0, 0, 0, 0, 0, 0
     shifts: list[float] = []
     errors: list[float] = []
     for recording, chunks in planned:
@@ -55,6 +56,8 @@ def words_at_seams(planned: Sequence[tuple[Recording, Sequence[ChunkSpan]]]) -> 
         wrong_without_times += sum(count_wrong(recording, texts, form) for form in WITHOUT_TIMES)
         strict = Oracle(recording, mishears_parts=True)
         cut_wrong += count_wrong(recording, hear(strict, recording, chunks, WITH_TIMES), WORDS)
+        bare = [replace(one, heard_start=one.owned_start, heard_end=one.owned_end) for one in chunks]
+        bare_wrong += count_wrong(recording, hear(strict, recording, bare, WITH_TIMES), WORDS)
         for seed in range(JITTER_SEEDS):
             jittery = Oracle(recording, JITTER_MS, seed)
             jitter_wrong += count_wrong(recording, hear(jittery, recording, chunks, WITH_TIMES), WORDS)
@@ -62,6 +65,7 @@ def words_at_seams(planned: Sequence[tuple[Recording, Sequence[ChunkSpan]]]) -> 
     return {
         "oracle_wrong": wrong,
         "cut_wrong": cut_wrong,
+        "bare_wrong": bare_wrong,
         "jitter_wrong": jitter_wrong,
         "jitter_words": JITTER_SEEDS * words,
         "seam_words": seam_words,

@@ -48,6 +48,10 @@ class Oracle:
         span = start, start + len(samples)
         return OraclePrefix(self.words_in(span), len(samples) / SAMPLING_RATE)
 
+    def open_parts(self, parts: Sequence[Prompt | Samples]) -> OraclePrefix:
+        """Refuse: the oracle hears one clip and holds no conversations."""
+        raise ValueError("the oracle hears one clip at a time")
+
     def words_in(self, span: Span) -> list[TimedWord]:
         """Return the words of which at least half lies in a span, cut off at its edges."""
         heard = []

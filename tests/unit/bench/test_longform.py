@@ -53,6 +53,7 @@ def test_no_word_is_lost_or_doubled_where_a_cut_runs_through_speech(seed, pause_
     assert len(cuts_in_speech(chunks)) == (0 if pause_share else len(chunks) - 1)
     figures = words_at_seams([(recording, chunks)])
     assert (figures["oracle_wrong"], figures["cut_wrong"], figures["jitter_wrong"]) == (0, 0, 0)
+    assert (figures["bare_wrong"] > 0) == (pause_share == 0)
     assert figures["stitch_shift_ms"] <= GOALS["stitch_shift_ms"][2]
 
 
