@@ -17,6 +17,7 @@ from qwen_audio.encoder import sinusoids
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
 from qwen_audio.tags import LAST_TIME_CENTISECONDS, Tag, TimeTag
 from qwen_audio.tokenizer import QwenAudioTokenizer
+from training.guides import guide_loss, guided_places
 from training.loader import Batch
 from training.synthesis.speech import PHONEME_COUNT
 from training.tracks import IGNORED, SIZES
@@ -37,28 +38,41 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Weights:
-    """How much each loss counts: answers, phonemes of frames, their sequence (CTC), words of tokens, other tracks."""
+    """How much each loss counts.
+
+    The answers; phonemes of frames, and their sequence (CTC); words of tokens, and the other tracks; where the language
+    model looks while it writes word times.
+    """
 
     answers: float = 1.0
     phonemes: float = 0.5
     ctc: float = 0.1
     words: float = 1.5
     tracks: float = 0.3
+    guides: float = 0.3
 
 
 class Trainee(nn.Module):
     """The model under training and its auxiliary heads; the heads stay behind when a checkpoint is exported."""
 
-    def __init__(self, model: QwenAudioForConditionalGeneration) -> None:
+    def __init__(self, model: QwenAudioForConditionalGeneration, tokenizer: QwenAudioTokenizer) -> None:
         super().__init__()
         self.model = model
+        self._first_stamp = tokenizer.id_of(TimeTag(0))
         self.phoneme_head = nn.Linear(model.config.d_model, PHONEME_COUNT)
         self.track_heads = nn.Linear(model.config.hidden_size, sum(SIZES))
         self._frames: torch.Tensor | None = None
+        self._looks: list[torch.Tensor] = []
         # The encoder returns pooled rows only; phonemes are told from frames before the pooling, at two thirds of the
         # way, so that the last layers can put words together.
         layers = model.transformer.audio.layers
         layers[max(0, 2 * len(layers) // 3 - 1)].register_forward_hook(self._keep_frames)
+        for layer in model.transformer.h[1:]:
+            layer.self_attn.register_forward_hook(self._keep_looks)
+
+    def _keep_looks(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        if self.training and output[1] is not None:  # the plain attention alone tells its weights
+            self._looks.append(output[1])
 
     def _keep_frames(self, module: nn.Module, inputs: Any, output: Any) -> None:
         self._frames = output[0] if isinstance(output, tuple) else output
@@ -68,7 +82,10 @@ class Trainee(nn.Module):
         spans = self.model.encode_audio(batch.features, batch.lengths)
         frames, self._frames = self._frames, None
         assert frames is not None
+        self._looks.clear()
         losses = {"answers": self._answers(batch, spans)}
+        if weights.guides and self._looks:
+            losses["guides"] = guide_loss(self._looks, self._guided(batch))
         phonemes = self.phoneme_head(frames).float()  # (clips, frames, phonemes)
         known = batch.phonemes[:, : phonemes.shape[1]]
         losses["phonemes"] = _mean_loss(phonemes, known)
@@ -85,6 +102,15 @@ class Trainee(nn.Module):
             (getattr(weights, name) * loss for name, loss in losses.items()), torch.zeros(())
         )
         return losses
+
+    def _guided(self, batch: Batch) -> torch.Tensor:
+        places = guided_places(
+            batch.ids.cpu().numpy(),
+            batch.segments.cpu().numpy(),
+            self._first_stamp,
+            LAST_TIME_CENTISECONDS + 1,
+        )
+        return torch.from_numpy(places).to(batch.ids.device)
 
     def _answers(self, batch: Batch, spans: list[torch.Tensor]) -> torch.Tensor:
         embeds = self.model.transformer.wte(batch.ids)

@@ -50,7 +50,7 @@ def start(config: RunConfig, on_save: Callable[[Trainer], None] | None = None) -
     # Each process draws its own examples.
     seed = config.seed + 1_000 * parallel.rank()
     loader = Loader(_drawer(config, tokenizer, model), seed=seed, seconds=config.schedule.batch_seconds)
-    trainee = Trainee(model)
+    trainee = Trainee(model, tokenizer)
     _freeze(trainee, config.freeze)
     evaluate = _evaluator(config, tokenizer) if parallel.rank() == 0 else None
     trainer = Trainer(trainee, loader, config, evaluate, on_save)

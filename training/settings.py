@@ -28,13 +28,16 @@ class Schedule:
     clip_norm: float = 1.0
     weight_decay: float = 0.02
     save_minutes: float = 5.0
+    language_model: float = 1.0  # its rate, as a multiple of the encoder's
     start: float = 0.0  # how far the curriculum is at the begin, for a warm start
 
     def __post_init__(self) -> None:
         if self.minutes <= 0 and self.steps <= 0:
             raise InvalidTrainingConfig("schedule: give minutes or steps above 0")
-        if self.rate <= 0 or not 0 <= self.warm_up < 1 or self.batch_seconds <= 0:
-            raise InvalidTrainingConfig("schedule: rate and batch_seconds must be above 0, warm_up in [0, 1)")
+        if self.rate <= 0 or self.language_model <= 0 or not 0 <= self.warm_up < 1 or self.batch_seconds <= 0:
+            raise InvalidTrainingConfig(
+                "schedule: rate, language_model and batch_seconds must be above 0, warm_up in [0, 1)"
+            )
 
 
 @dataclass(frozen=True)

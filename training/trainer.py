@@ -64,25 +64,28 @@ class Trainer:
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
-        decayed = [
-            weight for weight in self.trainee.parameters() if weight.requires_grad and weight.dim() > 1
-        ]
-        others = [
-            weight for weight in self.trainee.parameters() if weight.requires_grad and weight.dim() <= 1
-        ]
-        schedule = self.config.schedule
         self.optimizer = torch.optim.AdamW(
-            [
-                {"params": decayed, "weight_decay": schedule.weight_decay},
-                {"params": others, "weight_decay": 0.0},
-            ],
-            lr=schedule.rate,
-            betas=(0.9, 0.98),
-            fused=True,
+            self._groups(), lr=self.config.schedule.rate, betas=(0.9, 0.98), fused=True
         )
         self.device = torch.device(self.config.device)
         self.trainee.to(self.device)
         self.config.out.mkdir(parents=True, exist_ok=True)
+
+    def _groups(self) -> list[dict[str, Any]]:
+        """Put weights into groups: the language model's learn at a rate of their own, and only matrices decay."""
+        schedule = self.config.schedule
+        groups: dict[tuple[bool, bool], list[torch.nn.Parameter]] = defaultdict(list)
+        for name, weight in self.trainee.named_parameters():
+            if weight.requires_grad:
+                groups[is_of_language_model(name), weight.dim() > 1].append(weight)
+        return [
+            {
+                "params": weights,
+                "weight_decay": schedule.weight_decay if decays else 0.0,
+                "scale": schedule.language_model if of_language_model else 1.0,
+            }
+            for (of_language_model, decays), weights in sorted(groups.items())
+        ]
 
     def run(self, most_steps: int | None = None) -> None:
         """Train to the end of the schedule, or for ``most_steps`` from here; saves now and then and at the end."""
@@ -113,7 +116,7 @@ class Trainer:
         done = share_done(self.progress, schedule)
         batch = self.loader.next(schedule.start + (1 - schedule.start) * done)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate_at(done, schedule)
+            group["lr"] = rate_at(done, schedule) * group["scale"]
         self.trainee.train()
         with self.precision():
             losses = self.trainee(batch.to(self.device), self.config.weights)
@@ -195,12 +198,20 @@ class Trainer:
                 f"{path} holds a model of another shape, first {differing[0]}: choose another folder"
             )
         self.trainee.load_state_dict(state["trainee"])
+        scales = [group["scale"] for group in self.optimizer.param_groups]  # they are the configuration's
         self.optimizer.load_state_dict(state["optimizer"])
+        for group, scale in zip(self.optimizer.param_groups, scales, strict=True):
+            group["scale"] = scale
         self.progress = Progress(**state["progress"])
         loaders = state["loaders"]
         self.loader.state = LoaderState(**loaders[parallel.rank() % len(loaders)])
         torch.set_rng_state(state["torch"])
         return True
+
+
+def is_of_language_model(name: str) -> bool:
+    """Say whether a trainee's weight belongs to the language model, by its name."""
+    return name.startswith("model.") and not name.startswith("model.transformer.audio.")
 
 
 def seed_everything(seed: int) -> None:

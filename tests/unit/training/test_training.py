@@ -27,7 +27,7 @@ from training.vocabulary import mini_ranks, mini_tokenizer
 def make_trainer(config: RunConfig, pool: Pool) -> Trainer:
     seed_everything(config.seed)
     tokenizer = mini_tokenizer()
-    trainee = Trainee(new_model(tokenizer, config.sizes))
+    trainee = Trainee(new_model(tokenizer, config.sizes), tokenizer)
     loader = Loader(drawer(pool, tokenizer), seed=0, seconds=config.schedule.batch_seconds, bucket=24)
     return Trainer(trainee, loader, config)
 
@@ -85,7 +85,7 @@ def test_eight_clips_are_learned_by_heart(config: RunConfig, pool: Pool, tmp_pat
     )
     seed_everything(0)
     model = new_model(tokenizer, config.sizes)
-    Trainer(Trainee(model), Loader(draw, seed=0, seconds=8, bucket=16), config).run()
+    Trainer(Trainee(model, tokenizer), Loader(draw, seed=0, seconds=8, bucket=16), config).run()
     model.eval()
     with Engine(model, tokenizer) as engine, torch.inference_mode():
         for clip in clips:
@@ -103,7 +103,7 @@ def _transcribe(engine: Engine, mel: np.ndarray) -> list[str]:
 
 def test_a_branch_in_company_gets_the_loss_that_it_gets_alone(config: RunConfig, pool: Pool) -> None:
     tokenizer = mini_tokenizer()
-    trainee = Trainee(new_model(tokenizer, config.sizes)).eval()
+    trainee = Trainee(new_model(tokenizer, config.sizes), tokenizer).eval()
     loader = Loader(drawer(pool, tokenizer), seed=0, seconds=20, bucket=8)
     batch = loader.next(0.5)
     company = trainee(batch, Weights())["answers"]
