@@ -253,7 +253,11 @@ def main() -> None:
     arguments = parser.parse_args()
     bench = Bench(QUICK if arguments.quick else FULL)
     with forced_lengths():
-        runs = [bench.run() for _ in range(arguments.repeats)]
+        runs = []
+        for number in range(1, arguments.repeats + 1):
+            runs.append(bench.run())
+            seconds = ", ".join(f"{name} {runs[-1][name]:.2f} s" for name in TIMED)
+            print(f"run {number}: {seconds}", flush=True)
         slot_use, branch_use = bench.mixed(places=max(2, bench.load.chunks // 2))
     found = figures(runs, slot_use)
     show(bench, runs, found, branch_use)

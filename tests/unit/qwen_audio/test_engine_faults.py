@@ -185,6 +185,9 @@ def test_a_branch_that_waits_for_cells_can_be_cancelled_or_run_out_of_time(
         assert entered.wait(SECONDS)
         late = prefix.branch(CAPTION, 20, deadline=time.monotonic() + 0.05)
         cancelled, waiting = prefix.branch(CAPTION, 20), prefix.branch(CAPTION, 20)
+        ended = []
+        for future in (late, running, waiting):
+            future.add_done_callback(ended.append)
         assert cancelled.cancel()
         time.sleep(0.05)
         opened.set()
@@ -192,6 +195,7 @@ def test_a_branch_that_waits_for_cells_can_be_cancelled_or_run_out_of_time(
         assert (answer.finish_reason, answer.ids) == (FinishReason.DEADLINE, ())
         assert running.result(SECONDS).ids
         assert waiting.result(SECONDS).ids
+        assert ended[0] is late  # it did not wait for its cells
 
 
 def test_a_deadline_is_kept_while_a_branch_decodes(tiny_folder, tiny_tokenizer, clip, monkeypatch):

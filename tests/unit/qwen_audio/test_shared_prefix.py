@@ -212,6 +212,14 @@ def test_the_metrics_say_what_the_engine_holds_and_has_done(engine_for_numbers, 
     assert engine.metrics().places_taken == 0
 
 
+def test_a_closed_prefix_leaves_the_cache(engine_for_numbers, clip):
+    with engine_for_numbers.open(clip("syn_8s.wav")) as prefix:
+        prefix.branch(CAPTION, 2).result(SECONDS)
+    with engine_for_numbers.open(clip("syn_1s005.wav")) as prefix:
+        prefix.branch(CAPTION, 2).result(SECONDS)
+        assert _settled(engine_for_numbers).cache_positions_used == prefix.positions
+
+
 def test_the_numbers_of_a_request_tell_its_share_and_what_its_prefix_cost(engine_for_numbers, clip):
     with engine_for_numbers.open(clip("syn_8s.wav")) as prefix:
         alone = prefix.branch(CAPTION, 4).result(SECONDS).numbers
