@@ -23,7 +23,7 @@ from qwen_audio.errors import (
     PrefixClosed,
     QwenAudioError,
 )
-from qwen_audio.features import Samples
+from qwen_audio.features import SAMPLING_RATE, Samples
 from qwen_audio.loading import find_checkpoint, fingerprint
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
 from qwen_audio.prefix import Prefix, make_parts
@@ -85,6 +85,15 @@ class Front(ABC):
         """How many more prefixes can be opened now."""
         with self._changed:
             return self.places - len(self._open)
+
+    @property
+    def clip_samples(self) -> int | None:
+        """The longest clip that the model follows word by word: ``clip_seconds`` of its generation_config.json.
+
+        None where that says nothing, as the official ones: then it is any clip that can be opened.
+        """
+        seconds = getattr(self._model.generation_config, "clip_seconds", None)
+        return None if seconds is None else round(float(seconds) * SAMPLING_RATE)
 
     def open(self, samples: Samples) -> Prefix:
         """Take a place for a clip: int16 or float32 samples (n,) at 16 kHz, 480 to 480,000 of them.

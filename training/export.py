@@ -23,8 +23,13 @@ def export(
     ranks: dict[bytes, int],
     folder: Path,
     dtype: torch.dtype = torch.float16,
+    clip_seconds: float = 0.0,
 ) -> None:
-    """Write config.json, generation_config.json, model.safetensors and qwen.tiktoken; replaces what is there."""
+    """Write config.json, generation_config.json, model.safetensors and qwen.tiktoken; replaces what is there.
+
+    ``clip_seconds``, where it is not 0, says how long a clip the model follows word by word; longer ones are heard
+    utterance by utterance.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     write_ranks(ranks, folder)
     end = QwenAudioTokenizer(ranks).id_of(Tag.END_OF_TEXT)
@@ -33,6 +38,7 @@ def export(
         "pad_token_id": end,
         "do_sample": False,
         "max_new_tokens": MAX_NEW_TOKENS,
+        **({"clip_seconds": clip_seconds} if clip_seconds else {}),
     }
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=1) + "\n")
     model.config.architectures = [QwenAudioForConditionalGeneration.__name__]

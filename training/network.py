@@ -68,7 +68,7 @@ class Trainee(nn.Module):
         layers = model.transformer.audio.layers
         layers[max(0, 2 * len(layers) // 3 - 1)].register_forward_hook(self._keep_frames)
         for layer in model.transformer.h[1:]:
-            layer.self_attn.register_forward_hook(self._keep_looks)
+            layer.get_submodule("self_attn").register_forward_hook(self._keep_looks)
 
     def _keep_looks(self, module: nn.Module, inputs: Any, output: Any) -> None:
         if self.training and output[1] is not None:  # the plain attention alone tells its weights

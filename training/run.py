@@ -141,6 +141,6 @@ def export_run(config: RunConfig, folder: Path) -> None:
         }
     )
     ranks = read_ranks(Path(config.base) / VOCABULARY_FILE) if config.base else mini_ranks()
-    export(model, ranks, folder)
+    export(model, ranks, folder, clip_seconds=config.clip_seconds)
     if config.takes is not None:
         write_labels(folder)

@@ -55,6 +55,7 @@ class RunConfig:
     base: str = ""
     freeze: Literal["", "encoder", "language_model"] = ""
     bad_lines: Literal["skip", "stop"] = "skip"
+    clip_seconds: float = 0.0  # the longest clip that the exported model should be given for words; 0: any
     held_out_clips: int = 0  # per set, asked about whenever the run is saved; they need espeak-ng
     seed: int = 0
     device: str = "cpu"

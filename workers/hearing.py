@@ -60,6 +60,10 @@ class Engine(Protocol):
     def revision(self) -> str:
         """A hash that names the weights."""
 
+    @property
+    def clip_samples(self) -> int | None:
+        """The longest clip that the model follows word by word, None where that is any it can hear."""
+
     def open(self, samples: NDArray[np.int16]) -> Prefix:
         """Take one clip, shape (samples,), 16 kHz; raises ``EngineFull`` where no place is free."""
 

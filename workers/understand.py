@@ -60,7 +60,7 @@ class Ear:
         references: Mapping[str, NDArray[np.int16]],
         lease: Lease,
     ) -> list[NewResult]:
-        chunk = heard_chunk(work)
+        chunk = heard_chunk(work, self.engine.clip_samples)
         hearings = Hearings({request.id: _hearing(request, chunk) for request in work.requests})
         deadline = time.monotonic() + PASS_SECONDS
         ChunkTalk(self.engine, samples, deadline, lease.check, references).run(hearings)
@@ -94,7 +94,7 @@ class Ear:
         )
 
 
-def heard_chunk(work: UnderstandWork) -> HeardChunk:
+def heard_chunk(work: UnderstandWork, clip_samples: int | None = None) -> HeardChunk:
     """Return what tasks know of a chunk; speech that runs through a seam goes on to the end of what is heard."""
     spans = []
     for start, end in work.speech:
@@ -102,7 +102,7 @@ def heard_chunk(work: UnderstandWork) -> HeardChunk:
         stop = work.heard_end if end == work.owned_end else end
         spans.append((begin - work.heard_start, stop - work.heard_start))
     owned = work.owned_start - work.heard_start, work.owned_end - work.heard_start
-    return HeardChunk(work.heard_end - work.heard_start, tuple(spans), owned)
+    return HeardChunk(work.heard_end - work.heard_start, tuple(spans), owned, clip_samples)
 
 
 def referenced(requests: Sequence[AskedRequest]) -> list[str]:

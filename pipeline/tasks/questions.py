@@ -58,12 +58,14 @@ class HeardChunk:
     """What a task knows of a chunk before it asks: how long it is, and where speech lies, from the heard start.
 
     ``speech`` is None where nobody looked. ``owned`` is what the chunk answers for, None for all of it; its neighbours
-    hear and answer for the rest.
+    hear and answer for the rest. ``clip_samples`` is the longest clip that the model follows word by word, None where
+    that is any chunk.
     """
 
     samples: int
     speech: tuple[Span, ...] | None = None
     owned: Span | None = None
+    clip_samples: int | None = None
 
     @property
     def seconds(self) -> float:

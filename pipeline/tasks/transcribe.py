@@ -162,10 +162,12 @@ class Transcribe(Task[TranscribeOptions]):
 
 def _windows(chunk: HeardChunk, options: TranscribeOptions) -> Sequence[Span]:
     """Return what is heard at once. Only words with times can be told apart where two chunks hear the same audio, so
-    text is asked for what the chunk owns.
+    text is asked for what the chunk owns. A model that follows short clips only hears utterances.
     """
     if options.timestamps == "word":
-        return [(0, chunk.samples)]
+        if chunk.clip_samples is None or chunk.samples <= chunk.clip_samples:
+            return [(0, chunk.samples)]
+        return speech_windows(replace(chunk, owned=None), chunk.clip_samples)
     return speech_windows(chunk) if options.timestamps == "segment" else [chunk.own]
 
 

@@ -13,15 +13,15 @@ MAX_WINDOW_SAMPLES = 15 * SAMPLES_PER_SECOND  # of joined speech; speech without
 PADDING_SAMPLES = SAMPLES_PER_SECOND // 10  # into the pauses around, at most half of each
 
 
-def speech_windows(chunk: HeardChunk) -> list[Span]:
+def speech_windows(chunk: HeardChunk, most_samples: int = MAX_WINDOW_SAMPLES) -> list[Span]:
     """Return where utterances lie, (start, end) from the heard start: ascending, apart, none too short to be heard.
 
     They stay inside what the chunk owns: an utterance that runs through a seam is cut there, because what two chunks
-    hear as text could not be told apart. Where nobody looked for speech, all of it is one window; where there is none,
-    there is none.
+    hear as text could not be told apart. Utterances are joined over short pauses up to ``most_samples``. Where nobody
+    looked for speech, all of it is one window; where there is none, there is none.
     """
     first, last = chunk.own
-    runs = [(first, last)] if chunk.speech is None else _runs(chunk.speech, chunk.own)
+    runs = [(first, last)] if chunk.speech is None else _runs(chunk.speech, chunk.own, most_samples)
     windows: list[Span] = []
     for place, (start, end) in enumerate(runs):
         # A pause goes half to the utterance before it and half to the one behind.
@@ -48,14 +48,14 @@ def halves(chunk: HeardChunk, window: Span) -> tuple[Span, ...]:
     return (start, cut), (cut, end)
 
 
-def _runs(speech: Sequence[Span], owned: Span) -> list[Span]:
+def _runs(speech: Sequence[Span], owned: Span, most_samples: int) -> list[Span]:
     """Return the owned speech, joined over short pauses as long as it stays short."""
     runs: list[Span] = []
     for start, end in speech:
         start, end = max(start, owned[0]), min(end, owned[1])
         if start >= end:
             continue
-        if runs and start - runs[-1][1] < PAUSE_SAMPLES and end - runs[-1][0] <= MAX_WINDOW_SAMPLES:
+        if runs and start - runs[-1][1] < PAUSE_SAMPLES and end - runs[-1][0] <= most_samples:
             start = runs.pop()[0]
         runs.append((start, end))
     return runs

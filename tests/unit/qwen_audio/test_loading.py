@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from qwen_audio import loading
+from qwen_audio.engine import Engine
 from qwen_audio.errors import (
     CheckpointNotFound,
     InvalidCheckpoint,
@@ -16,6 +17,7 @@ from qwen_audio.errors import (
     WrongShape,
 )
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
+from qwen_audio.tiny import write_tiny
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
@@ -184,3 +186,13 @@ def test_python_files_beside_the_weights_are_not_run(tiny_copy, tmp_path):
     _load(tiny_copy)
     assert not (tmp_path / "ran").exists()
     shutil.rmtree(tiny_copy)
+
+
+def test_a_checkpoint_may_say_how_long_a_clip_it_follows(tmp_path):
+    write_tiny(tmp_path)
+    with Engine.load(tmp_path, device="cpu") as engine:
+        assert engine.clip_samples is None
+    path = tmp_path / "generation_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "clip_seconds": 6.5}))
+    with Engine.load(tmp_path, device="cpu") as engine:
+        assert engine.clip_samples == 104_000

@@ -239,3 +239,19 @@ def test_how_likely_nobody_speaks_is_read_from_the_prompt_without_times() -> Non
     (doubt,) = (question for question in model.asked if question.candidates)
     assert str(doubt.prompt) == "<|startoftranscript|><|zh|><|transcribe|><|zh|><|notimestamps|><|wo_itn|>"
     assert doubt == Question(doubt.prompt, candidates=doubt.candidates)
+
+
+def test_a_model_of_short_clips_hears_utterance_by_utterance_with_word_times() -> None:
+    speech = ((8_000, 40_000), (48_000, 80_000), (120_000, 150_000))
+    chunk = HeardChunk(160_000, speech, clip_samples=96_000)
+    model = Scripted(["<|sil|><|0.10|> hello<|0.90|>", "<|sil|><|0.20|> anna<|1.00|>"])
+    parsed = hear("transcribe", model, chunk, language="en")
+    assert [question.window for question in model.decoded] == [(6_400, 81_600), (118_400, 151_600)]
+    assert words_of(parsed) == [("hello", 50, 130), ("anna", 760, 840)]
+
+
+def test_a_chunk_that_is_short_enough_for_the_model_is_heard_whole() -> None:
+    chunk = HeardChunk(96_000, ((8_000, 40_000),), clip_samples=96_000)
+    model = Scripted(["hello<|0.90|>"])
+    hear("transcribe", model, chunk, language="en")
+    assert [question.window for question in model.decoded] == [None]
