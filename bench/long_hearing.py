@@ -106,7 +106,7 @@ def cut_at_gaps(chunks: Sequence[ChunkSpan], words: Sequence[Word]) -> list[Chun
 
 def _pass(engine: Engine, samples: Samples, chunk: ChunkSpan, requests: Requests) -> dict[str, Parsed]:
     """Hear one chunk, as ``workers.understand`` does; requests that have nothing to hear there are left out."""
-    known = _known(chunk)
+    known = _known(chunk, engine.clip_samples)
     hearings = Hearings(
         {
             name: get_task(asked.task).hear(known, _options(asked))
@@ -119,9 +119,9 @@ def _pass(engine: Engine, samples: Samples, chunk: ChunkSpan, requests: Requests
     return hearings.parsed
 
 
-def _known(chunk: ChunkSpan) -> HeardChunk:
+def _known(chunk: ChunkSpan, clip_samples: int | None) -> HeardChunk:
     spans = chunk.owned_start, chunk.owned_end, chunk.heard_start, chunk.heard_end
-    return heard_chunk(UnderstandWork("", 1, 0, *spans, chunk.speech, ()))
+    return heard_chunk(UnderstandWork("", 1, 0, *spans, chunk.speech, ()), clip_samples)
 
 
 def _options(asked: Asked) -> Any:

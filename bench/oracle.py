@@ -30,6 +30,7 @@ class Oracle:
     """
 
     revision = "oracle"
+    clip_samples = None
 
     def __init__(
         self, recording: Recording, jitter_ms: float = 0.0, seed: int = 0, *, mishears_parts: bool = False
