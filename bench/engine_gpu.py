@@ -159,7 +159,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         if f"peer_{name}_4" in figures:
             figures[f"vs_peer_{name}"] = figures[f"rtfx_{name}_4"] / figures[f"peer_{name}_4"]
     print(f"all of it took {time.perf_counter() - began:.0f} s")
-    print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
+    print(json.dumps({name: float(f"{value:.3g}") for name, value in figures.items()}))
 
 
 if __name__ == "__main__":
