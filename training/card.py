@@ -48,12 +48,17 @@ people: for that, use Qwen-Audio itself (`EARWITNESS_MODEL`).
 - **Captions and scenes** of {", ".join((*sounds.GROUNDS, *sounds.EVENTS, *sounds.VOCALS))}, voices and notes; the
   three caption styles say the same.
 - **Emotion**: {", ".join(world.EMOTIONS)}. **Instruments**: {", ".join(music.INSTRUMENTS)}.
+- **Sound events** of these in AudioSet's terms, and whether a man or a woman speaks.
 - **Questions** with yes or no for an answer, such as "is there a bell?".
+
+`labels.json` lists what each task can answer. It was not trained to translate, to name keywords or entities, or to
+converse.
 
 ## What it learned from
 
 Speech of espeak-ng in {len(world.VARIANTS)} voice variants and {len(world.ACCENTS)} accents, with speed, pitch and
-melody of four emotions; six in ten lines are random words. Sounds and notes from numpy. Rooms, noise, microphones,
+melody and timbre of four emotions; six in ten lines are random words. Strings of words and sentences of five other
+languages. Sounds and notes from numpy. Rooms, noise, microphones,
 throat lengths. Held out: {len(world.HELD_OUT_TEMPLATES)} sentence templates, one filled sentence in
 {world.HELD_OUT_SHARE}, the variants {", ".join(world.NEW_VARIANTS)}, and the sentences and voices of the samples.
 
@@ -75,8 +80,10 @@ Measured by `python -m bench.mini` on clips that training never heard.
 
 ## Limits
 
-Real voices, words beyond the list, other languages, music beyond single notes: it guesses. Clips of up to 6 s make up
-most of what it heard; it is less sure in longer ones. Word times come in steps of 40 ms.
+Real voices, words beyond the list, other languages, music beyond single notes: it guesses. In clips of many utterances
+it loses its place (`wer_long`), so the service lets it hear words utterance by utterance (`clip_seconds` in
+generation_config.json). Transcripts without times are worse than those with (`wer_plain`). Word times come in steps of
+40 ms.
 
 ```json
 {json.dumps(dict(figures))}

@@ -17,7 +17,7 @@ from training.vocabulary import mini_tokenizer
 
 SECONDS = 1.2
 GOOD = {"audio": "clip.wav", "task": "transcribe", "target": " hello anna"}
-PROMPT = "<|startoftranscript|><|en|><|transcribe|><|en|><|notimestamps|><|wo_itn|>"
+PROMPT = "<|startoftranscript|><|en|><|transcribe|><|en|><|timestamps|><|0.00|>"
 
 
 @pytest.fixture

@@ -95,7 +95,8 @@ def test_eight_clips_are_learned_by_heart(config: RunConfig, pool: Pool, tmp_pat
 
 def _transcribe(engine: Engine, mel: np.ndarray) -> list[str]:
     prefix = engine.open(np.zeros(len(mel) * 160, np.float32))
-    prefix.features = torch.from_numpy(np.ascontiguousarray(mel.T))
+    (clip,) = prefix.parts
+    clip.features = torch.from_numpy(np.ascontiguousarray(mel.T))
     words, _ = parse_word_times(prefix.branch(word_times_prompt(), 24).result().text, len(mel) * 160)
     prefix.close()
     return [word.text for word in words]
