@@ -73,7 +73,7 @@ class Load:
     mixed_chunks: int
 
 
-FULL = Load(CPU_SIZE, chunks=16, seconds=30.0, tasks=TASKS, mixed_chunks=64)
+FULL = Load(CPU_SIZE, chunks=16, seconds=30.0, tasks=TASKS, mixed_chunks=32)
 QUICK = Load(QUICK_SIZE, chunks=4, seconds=8.0, tasks=shortened(TASKS, 12), mixed_chunks=12)
 
 
@@ -87,28 +87,29 @@ class Bench:
         self.clips = make_clips([load.seconds] * load.chunks)
 
     def run(self) -> dict[str, float]:
-        """Measure every way once, in seconds."""
-        tasks = self.load.tasks
-        one_by_one = sum(self.generate(task, batch=1) for task in tasks)
-        batched = [self.generate(task, batch=self.load.chunks) for task in tasks]
+        """Measure every way once, in seconds; each is printed as soon as it is known."""
+        tasks, chunks = self.load.tasks, self.load.chunks
         rates = measure_rates(2 * self.load.size.hidden, COPY_BYTES, self.model.dtype, "cpu")
         four, metrics = self.engine(tasks)
         prefill, decode = shares(self.model, rates, metrics, self.load.seconds)
-        three, _ = self.engine(tasks[:3])
-        one, _ = self.engine(tasks[:1])
-        return {
-            "generate_1": one_by_one,
-            "generate_batched": sum(batched),
-            "generate_batched_one_task": batched[0],
+        found = {
             "engine_four": four,
-            "engine_three": three,
-            "engine_one": one,
-            "encodes_per_chunk": metrics.encodes / len(self.clips),
-            "prefilled_per_chunk": metrics.prefilled_positions / len(self.clips),
-            "fed_per_chunk": metrics.fed_positions / len(self.clips),
+            "encodes_per_chunk": metrics.encodes / chunks,
+            "prefilled_per_chunk": metrics.prefilled_positions / chunks,
+            "fed_per_chunk": metrics.fed_positions / chunks,
             "prefill_share": prefill,
             "decode_share": decode,
         }
+        print(f"  engine_four {four:.2f} s", flush=True)
+        batched = [self.generate(task, batch=chunks) for task in tasks]
+        found |= {"generate_batched": sum(batched), "generate_batched_one_task": batched[0]}
+        print(f"  generate_batched {sum(batched):.2f} s, of it one task {batched[0]:.2f} s", flush=True)
+        found["engine_three"], _ = self.engine(tasks[:3])
+        found["engine_one"], _ = self.engine(tasks[:1])
+        print(f"  engine_three {found['engine_three']:.2f} s, one {found['engine_one']:.2f} s", flush=True)
+        found["generate_1"] = sum(self.generate(task, batch=1) for task in tasks)
+        print(f"  generate_1 {found['generate_1']:.2f} s", flush=True)
+        return found
 
     def generate(self, task: Task, batch: int) -> float:
         """Ask one task about every chunk with ``generate``, so many chunks in a batch; return the seconds."""
@@ -253,12 +254,9 @@ def main() -> None:
     arguments = parser.parse_args()
     bench = Bench(QUICK if arguments.quick else FULL)
     with forced_lengths():
-        runs = []
-        for number in range(1, arguments.repeats + 1):
-            runs.append(bench.run())
-            seconds = ", ".join(f"{name} {runs[-1][name]:.2f} s" for name in TIMED)
-            print(f"run {number}: {seconds}", flush=True)
         slot_use, branch_use = bench.mixed(places=max(2, bench.load.chunks // 2))
+        print(f"  slot_use {slot_use:.3f}, of branches {branch_use:.3f}", flush=True)
+        runs = [bench.run() for _ in range(arguments.repeats)]
     found = figures(runs, slot_use)
     show(bench, runs, found, branch_use)
     print(json.dumps({name: round(value, 3) for name, value in found.items()}))
