@@ -1,4 +1,4 @@
-"""Be the GPU worker process: one engine, one feeder. The only module here that reaches torch."""
+"""Be the GPU worker process: one engine, one feeder. It and the evaluation are all that reaches torch here."""
 
 from __future__ import annotations
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import os
+import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -26,19 +29,31 @@ from pipeline.tasks.parsed import Parsed
 from pipeline.tasks.questions import HeardChunk, Hearing, Question
 from pipeline.timeline import byte_range, channel_samples
 from qwen_audio.answers import Answer, FinishReason
+from qwen_audio.errors import EngineClosed, EngineOutOfMemory
 from workers.context import WorkerContext
 from workers.hearing import ChunkTalk, Engine
 from workers.leases import Lease
 
+logger = logging.getLogger(__name__)
+
 PASS_SECONDS = 600.0  # wall clock for one chunk with all its requests
+
+
+def end_this_process() -> None:
+    """Ask this process to end: it gives back what it holds, and whoever supervises it starts another."""
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @dataclass(frozen=True)
 class Ear:
-    """A loaded engine and the name under which requests ask for it."""
+    """A loaded engine and the name under which requests ask for it.
+
+    An engine that ran out of memory, or ended for another reason, does not come back: ``end`` is called then.
+    """
 
     engine: Engine
     model: str
+    end: Callable[[], None] = end_this_process
 
     def understand(self, context: WorkerContext, lease: Lease) -> None:
         """Work on an understand pass; the lane's ``work``."""
@@ -47,7 +62,12 @@ class Ear:
             work = load_understand(session, claim)
         references = {one: read_reference(context, claim.tenant, one) for one in referenced(work.requests)}
         samples = read_samples(context, work)
-        results = self._hear(work, samples, references, lease) if work.requests else []
+        try:
+            results = self._hear(work, samples, references, lease) if work.requests else []
+        except (EngineOutOfMemory, EngineClosed) as error:
+            logger.error("%s is of no use any more, this process ends: %s", self.model, error)
+            self.end()
+            raise
         with context.database.write() as session:
             finishes = complete_understand(session, claim, results)
         if finishes:
