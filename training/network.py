@@ -49,7 +49,7 @@ class Weights:
     ctc: float = 0.1
     words: float = 1.5
     tracks: float = 0.3
-    guides: float = 0.3
+    guides: float = 0.0  # for models from random weights: a trained one has its own ways to look
 
 
 class Trainee(nn.Module):
@@ -63,6 +63,7 @@ class Trainee(nn.Module):
         self.track_heads = nn.Linear(model.config.hidden_size, sum(SIZES))
         self._frames: torch.Tensor | None = None
         self._looks: list[torch.Tensor] = []
+        self._is_guided = False
         # The encoder returns pooled rows only; phonemes are told from frames before the pooling, at two thirds of the
         # way, so that the last layers can put words together.
         layers = model.transformer.audio.layers
@@ -71,7 +72,7 @@ class Trainee(nn.Module):
             layer.get_submodule("self_attn").register_forward_hook(self._keep_looks)
 
     def _keep_looks(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        if self.training and output[1] is not None:  # the plain attention alone tells its weights
+        if self._is_guided and output[1] is not None:  # the plain attention alone tells its weights
             self._looks.append(output[1])
 
     def _keep_frames(self, module: nn.Module, inputs: Any, output: Any) -> None:
@@ -82,10 +83,11 @@ class Trainee(nn.Module):
         spans = self.model.encode_audio(batch.features, batch.lengths)
         frames, self._frames = self._frames, None
         assert frames is not None
-        self._looks.clear()
+        self._is_guided = self.training and weights.guides > 0
         losses = {"answers": self._answers(batch, spans)}
-        if weights.guides and self._looks:
-            losses["guides"] = guide_loss(self._looks, self._guided(batch))
+        looks, self._looks, self._is_guided = self._looks, [], False
+        if looks:
+            losses["guides"] = guide_loss(looks, self._guided(batch))
         phonemes = self.phoneme_head(frames).float()  # (clips, frames, phonemes)
         known = batch.phonemes[:, : phonemes.shape[1]]
         losses["phonemes"] = _mean_loss(phonemes, known)

@@ -141,3 +141,17 @@ def test_the_rate_rises_then_falls_to_nothing() -> None:
     rates = [rate_at(step / 100, schedule) for step in range(101)]
     assert max(rates) == pytest.approx(1.0)
     assert rates[0] < rates[5] < rates[10] > rates[50] > rates[99] > rates[100] == 0.0
+
+
+def test_nobody_is_guided_unless_asked_so_a_trained_model_keeps_its_ways(
+    config: RunConfig, pool: Pool
+) -> None:
+    tokenizer = mini_tokenizer()
+    trainee = Trainee(new_model(tokenizer, replace(config.sizes, decoder_layers=2)), tokenizer).train()
+    trainee.model.set_attn_implementation("eager")
+    batch = Loader(drawer(pool, tokenizer), seed=0, seconds=20, bucket=8).next(0.5)
+    assert "guides" not in trainee(batch, Weights())
+    assert trainee._looks == []
+    guided = trainee(batch, Weights(guides=0.3))
+    assert float(guided["guides"].detach()) > 0
+    assert trainee._looks == []
