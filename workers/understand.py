@@ -25,7 +25,7 @@ from db.understanding import (
 )
 from pipeline.hearing import Hearings
 from pipeline.tasks import get_task
-from pipeline.tasks.parsed import Parsed
+from pipeline.tasks.parsed import FLAG_OF_ENDING, Parsed
 from pipeline.tasks.questions import HeardChunk, Hearing, Question
 from pipeline.timeline import byte_range, channel_samples
 from qwen_audio.answers import Answer, FinishReason
@@ -98,13 +98,14 @@ class Ear:
     ) -> NewResult:
         decoded = [answer for _, answer in said if answer.finish_reason is not FinishReason.SCORED]
         logprobs = [logprob for answer in decoded for logprob in answer.logprobs]
-        unusual = [one.finish_reason for one in decoded if one.finish_reason is not FinishReason.STOP]
+        # What a second try mended is no ending of the result: the flags of what was kept decide.
+        endings = [reason for reason, flag in FLAG_OF_ENDING.items() if flag in parsed["flags"]]
         return NewResult(
             request_id=request.id,
             raw_text=_storable("\n".join(answer.text for answer in decoded)),
             parsed=parsed,
             flags=list(parsed["flags"]),
-            finish_reason=unusual[0] if unusual else FinishReason.STOP if decoded else FinishReason.SCORED,
+            finish_reason=[*endings, FinishReason.STOP if decoded else FinishReason.SCORED][0],
             avg_logprob=_mean(logprobs),
             tokens=sum(len(answer.ids) for answer in decoded),
             model=self.model,

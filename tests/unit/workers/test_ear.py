@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 from db.understanding import AskedRequest, UnderstandWork
+from pipeline.tasks.questions import Question
+from qwen_audio.answers import Answer, FinishReason
 from qwen_audio.errors import EngineClosed, EngineOutOfMemory
+from qwen_audio.tags import Prompt, Tag
 from workers import understand
 from workers.understand import Ear
 
@@ -36,3 +39,22 @@ def test_an_engine_that_is_gone_ends_its_process_and_the_pass_fails(
     with pytest.raises(type(error)):
         Ear(engine, "mini", end=lambda: ended.append(1)).understand(context, lease)
     assert len(ended) == ends
+
+
+@pytest.mark.parametrize(
+    ("flags", "endings", "finish"),
+    [
+        ([], [FinishReason.LENGTH, FinishReason.STOP], "stop"),  # the second try mended it
+        (["cut_by_limit"], [FinishReason.LENGTH, FinishReason.LENGTH], "length"),
+        (["loop"], [FinishReason.LOOP], "loop"),
+        ([], [FinishReason.SCORED], "scored"),
+    ],
+)
+def test_a_result_ends_as_what_was_kept_of_it_ended(
+    flags: list[str], endings: list[FinishReason], finish: str
+) -> None:
+    engine: Any = SimpleNamespace(revision="r1")
+    question = Question(Prompt((Tag.START_OF_TRANSCRIPT,)), 8)
+    said = [(question, Answer("a", (1,), (-0.1,), ending)) for ending in endings]
+    result = Ear(engine, "mini")._result(WORK.requests[0], {"flags": flags}, said)
+    assert result.finish_reason == finish
