@@ -26,6 +26,40 @@ class LinkState(StrEnum):
     PARTIAL = "partial"  # some chunks failed, or the audio was cut off: see its error and warnings
     FAILED = "failed"
     CANCELLED = "cancelled"
+    SKIPPED = "skipped"  # the archive has it already, and the job said to leave it
+
+
+class SourceState(StrEnum):
+    """The life of a prefix or manifest of a job (``job_sources.state``)."""
+
+    EXPANDING = "expanding"  # pages of it become recordings of the job
+    EXPANDED = "expanded"
+    FAILED = "failed"  # see its error; what had been found before stays in the job
+    CANCELLED = "cancelled"
+
+
+class DeliveryState(StrEnum):
+    """The life of one event on its way to one webhook."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"  # given up after the last try: see its attempts; it can be sent again
+    CANCELLED = "cancelled"  # the webhook was removed
+
+
+class SourceKind(StrEnum):
+    """What a source of many recordings is."""
+
+    PREFIX = "prefix"
+    MANIFEST = "manifest"
+
+
+class IfSeen(StrEnum):
+    """What a job does with an object that the archive has in this version."""
+
+    SKIP = "skip"  # leave it: nothing runs
+    REUSE = "reuse"  # take what is there, run what is missing
+    REDO = "redo"  # hear it all again, as a new recording
 
 
 class RecordingState(StrEnum):
@@ -50,6 +84,9 @@ class PassKind(StrEnum):
     PLAN = "plan"
     UNDERSTAND = "understand"
     FINISH = "finish"
+    EXPAND = "expand"  # list a page of a prefix, or read a page of a manifest
+    DELIVER = "deliver"  # tell a webhook
+    RETIRE = "retire"  # close, page by page, what a cancelled or deleted job leaves behind
 
 
 class PassState(StrEnum):
@@ -63,4 +100,10 @@ class PassState(StrEnum):
 
 
 FINAL_JOB_STATES = (JobState.SUCCEEDED, JobState.PARTIAL, JobState.FAILED, JobState.CANCELLED)
-FINAL_LINK_STATES = (LinkState.SUCCEEDED, LinkState.PARTIAL, LinkState.FAILED, LinkState.CANCELLED)
+FINAL_LINK_STATES = (
+    LinkState.SUCCEEDED,
+    LinkState.PARTIAL,
+    LinkState.FAILED,
+    LinkState.CANCELLED,
+    LinkState.SKIPPED,
+)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
@@ -48,12 +50,32 @@ def upgrade(database: Database) -> str:
     """Apply the missing migrations and return the revision reached. Safe to run from several processes at once."""
     with database.engine.connect() as connection:
         if database.is_sqlite:
-            _migrate(connection)
+            with _foreign_keys_off(connection):
+                _migrate(connection)
         else:
             with connection.begin():
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _UPGRADE_LOCK})
                 _migrate(connection)
     return newest_revision()
+
+
+@contextmanager
+def _foreign_keys_off(connection: Connection) -> Iterator[None]:
+    """Let migrations copy tables: SQLite would take what refers to a dropped one for broken."""
+    bare = connection.connection.dbapi_connection
+    assert bare is not None  # it has just been taken from the pool
+    cursor = bare.cursor()
+    cursor.execute("PRAGMA foreign_keys=OFF")  # counts outside a transaction only, so not by SQLAlchemy
+    try:
+        yield
+        broken = cursor.execute("PRAGMA foreign_key_check").fetchall()
+        if broken:
+            raise RuntimeError(
+                f"the upgrade left {len(broken)} rows that refer to nothing, first {broken[0]}"
+            )
+    finally:
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.close()
 
 
 def _migrate(connection: Connection) -> None:

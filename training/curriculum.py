@@ -15,8 +15,8 @@ STAGES = (
     (0.12, Stage(most_words=9, most_seconds=4.0, several=0.0, disturbed=0.6)),
     (0.25, Stage(most_words=9, most_seconds=7.0, several=0.2, disturbed=0.8)),
     (0.38, Stage(most_words=9, most_seconds=12.0, several=0.3, disturbed=1.0)),
-    (0.50, Stage(most_words=9, most_seconds=18.0, several=0.35, disturbed=1.0)),
-    (0.64, Stage(most_words=9, most_seconds=28.0, several=0.4, disturbed=1.0)),
+    (0.50, Stage(most_words=9, most_seconds=16.0, several=0.25, disturbed=1.0)),
+    (0.64, Stage(most_words=9, most_seconds=28.0, several=0.2, disturbed=1.0)),
 )
 """From which share of the run on a stage counts."""
 

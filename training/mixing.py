@@ -144,7 +144,7 @@ def _draw_utterances(pool: Pool, stage: Stage, chance: np.random.Generator) -> l
 
 def _draw_line(pool: Pool, stage: Stage, chance: np.random.Generator) -> Take:
     for _ in range(30):
-        take = pool.draw("words" if chance.random() < 0.6 else "sentence", chance)
+        take = pool.draw("words" if chance.random() < 0.5 else "sentence", chance)
         if len(take.words) <= stage.most_words:
             break
     return take

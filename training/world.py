@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,6 +31,9 @@ CLASSES: dict[str, str] = {
     "thank": "hello goodbye sorry",
 }
 """Words that a template's ``<class>`` stands for."""
+
+HOMOPHONES = ("for", "to")
+"""Words that sound like another of this world (four, two): sentences tell them apart, random strings cannot."""
 
 TEMPLATES = (
     "hello this is <name>",
@@ -74,6 +78,38 @@ HELD_OUT_TEMPLATES = (
     "is my book at the <place>",
 )
 """Sentences of which not one filling is trained on."""
+
+PARTS: dict[str, tuple[str, ...]] = {
+    "opener": (
+        "hello", "hello <name>", "sorry", "sorry <name>", "thank you", "yes", "no", "please", "<name>", "goodbye",
+    ),
+    "who": ("i", "we", "you"),
+    "may": ("can", "will", "can not", "will not", "want to"),
+    "do": (
+        "come", "come back", "go", "go back", "wait", "call you", "call me", "call you back", "call me back",
+        "help you", "help me", "stop", "open the <opening>", "close the <opening>", "turn the <thing> on",
+        "turn the <thing> off", "stop the <thing>", "open my book", "call <name>",
+    ),
+    "it": (
+        "the train", "the book", "my book", "your book", "my order", "your order", "the <opening>", "the <thing>",
+        "this", "it", "the rain", "the <place>", "my name", "your number", "the order", "this book", "this train",
+    ),
+    "where": ("at the <place>", "to the <place>", "at the <opening>", "in the <place>", "at this <opening>"),
+    "when": ("<day>", "now", "in the <part>", "at <ten>", "at <digit>", "this <part>", "for <ten> <day>"),
+    "core": (
+        "<who> <may> <do>", "<who> <may> <do> <where>", "can <who> <do>", "will <who> <do> <where>",
+        "can <who> not <do>", "<it> is <state>", "<it> is not <state>", "is <it> <state>", "<it> is <where>",
+        "is <it> <where>", "<it> <where> is not <state>", "<it> <where> and <it>", "<do> <where>", "<do> with <who>",
+        "<who> <do> <where>", "<it> and <it>", "wait for <it>", "<it> to <name>", "<it> <where> will <do>",
+        "<it> is <digit> <digit> <digit>", "<digit> <digit> <digit> <digit>", "<ten> <digit> <digit>",
+        "<it> is <ten> <digit>",
+    ),
+}  # fmt: skip
+"""Parts that training sentences are put together from, beside the templates, so that each word is heard in many
+neighbourhoods: a voice runs short words into what stands around them."""
+
+COMBINED_SHARE = 0.6  # of the training sentences
+MOST_WORDS = 9
 
 HELD_OUT_SHARE = 8  # one filled sentence in so many is for evaluation
 
@@ -196,9 +232,58 @@ def words() -> tuple[str, ...]:
     return tuple(sorted(set(_CLASS.sub("", spoken).split())))
 
 
+@cache
+def distinct_words() -> tuple[str, ...]:
+    """List the words that can be told by their sound alone; random strings are made of these."""
+    return tuple(word for word in words() if word not in HOMOPHONES)
+
+
 def fill(template: str, chance: np.random.Generator) -> str:
-    """Put a random word of its class into each place of a template."""
-    return _CLASS.sub(lambda match: str(chance.choice(CLASSES[match[1]].split())), template)
+    """Put a random word of its class, or a random part, filled in turn, into each place of a template."""
+
+    def choose(match: re.Match[str]) -> str:
+        name = match[1]
+        return str(chance.choice(CLASSES[name].split())) if name in CLASSES else fill_any(PARTS[name], chance)
+
+    return _CLASS.sub(choose, template)
+
+
+def fill_any(templates: Sequence[str], chance: np.random.Generator) -> str:
+    """Choose a template and fill it."""
+    return fill(templates[int(chance.integers(len(templates)))], chance)
+
+
+def combine(chance: np.random.Generator) -> str:
+    """Put parts together into a sentence of training; none has a held-out sentence in it."""
+    while True:
+        parts = [fill_any(PARTS["core"], chance)]
+        if chance.random() < 0.3:
+            parts.insert(0, fill_any(PARTS["opener"], chance))
+        if chance.random() < 0.4:
+            parts.append(fill_any(PARTS["when"], chance))
+        sentence = " ".join(parts)
+        if len(sentence.split()) <= MOST_WORDS and not holds_held_out(sentence):
+            return sentence
+
+
+def holds_held_out(sentence: str) -> bool:
+    """Say whether a sentence is for evaluation or has a filling of a held-out template, or a sample's words, in it."""
+    padded = f" {sentence} "
+    return (
+        is_held_out(sentence)
+        or _held_out_pattern().search(padded) is not None
+        or any(f" {said} " in padded for said in sample_sentences())
+    )
+
+
+@cache
+def _held_out_pattern() -> re.Pattern[str]:
+    """Match the fillings of the held-out templates."""
+    fillings = (
+        _CLASS.sub(lambda match: f"(?:{CLASSES[match[1]].replace(' ', '|')})", template)
+        for template in HELD_OUT_TEMPLATES
+    )
+    return re.compile(f" (?:{'|'.join(fillings)}) ")
 
 
 def is_held_out(sentence: str) -> bool:
@@ -224,6 +309,8 @@ def plain(text: str) -> str:
 
 def draw_sentence(chance: np.random.Generator, *, held_out: bool) -> str:
     """Draw a sentence of training, or of evaluation: half of those from templates that were never trained on."""
+    if not held_out and chance.random() < COMBINED_SHARE:
+        return combine(chance)
     while True:
         unseen = held_out and chance.random() < 0.5
         sentence = fill(str(chance.choice(HELD_OUT_TEMPLATES if unseen else TEMPLATES)), chance)
@@ -247,7 +334,7 @@ def draw_foreign(language: str, chance: np.random.Generator, *, held_out: bool) 
 def draw_words(chance: np.random.Generator, most: int = 5) -> str:
     """Draw a string of random words, which no language model can guess."""
     count = int(chance.integers(1, most + 1))
-    return " ".join(chance.choice(words(), count))
+    return " ".join(chance.choice(distinct_words(), count))
 
 
 def draw_prosody(emotion: str, chance: np.random.Generator) -> Prosody:

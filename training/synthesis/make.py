@@ -25,7 +25,7 @@ class Plan:
     """
 
     words: int = 48
-    sentence: int = 28
+    sentence: int = 48
     foreign: int = 12
     sounds: int = 14
     flite: int = 0

@@ -10,12 +10,17 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
+from sqlalchemy.exc import IntegrityError
 from support.databases import PostgresServer
 
 from db.database import Database, DatabaseUnavailable
 from db.tables import Table
 from db.upgrade import SchemaOutdated, _config, check_schema, current_revision, newest_revision, upgrade
 from db.views import view_definitions
+
+
+JOB, LINK, RECORDING = (f"01989d5e-0000-7000-8000-00000000000{number}" for number in (1, 2, 3))
+NOW = "2026-11-25 00:00:00+00"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -50,9 +55,33 @@ def test_a_database_of_the_first_release_keeps_its_rows_and_gets_the_new_views(e
                 "INSERT INTO recordings (id, tenant, uri, version, channels, state, size_bytes, truncated, warnings, "
                 "created_at) VALUES (:id, 'default', 's3://b/a.wav', 'v', 'mix', 'new', 1, false, '[]', :now)"
             ),
-            {"id": "01989d5e-0000-7000-8000-000000000001", "now": "2026-11-25 00:00:00+00"},
+            {"id": RECORDING, "now": NOW},
         )
+        for statement in (
+            "INSERT INTO jobs (id, tenant, state, priority, channels, metadata, recordings_total, recordings_done, "
+            "recordings_partial, recordings_failed, created_at) "
+            "VALUES (:job, 'default', 'running', 0, 'mix', '{}', 1, 0, 0, 0, :now)",
+            "INSERT INTO job_recordings (id, tenant, job_id, position, uri, recording_id, state, created_at) "
+            "VALUES (:link, 'default', :job, 0, 's3://b/a.wav', :recording, 'understanding', :now)",
+            "INSERT INTO passes (id, tenant, kind, model, job_id, job_recording_id, request_ids, state, priority, "
+            "virtual_time, epoch, attempts, errors, crashes, created_at) "
+            "VALUES (:link, 'default', 'plan', '', :job, :link, '[]', 'ready', 0, 0, 0, 0, 0, 0, :now)",
+            "INSERT INTO events (id, tenant, job_id, kind, actor, data, at) "
+            "VALUES (:link, 'default', :job, 'job.accepted', 'api', '{}', :now)",
+        ):
+            session.execute(text(statement), {"job": JOB, "link": LINK, "recording": RECORDING, "now": NOW})
     upgrade(database)
+    with database.write() as session:
+        link = session.execute(
+            text("SELECT l.metadata, j.if_seen FROM job_recordings l JOIN jobs j ON j.id = l.job_id")
+        ).one()
+        assert str(link.metadata) == "{}"
+        assert link.if_seen == "reuse"
+        assert session.execute(text("UPDATE passes SET kind = 'expand'")).rowcount == 1
+        with pytest.raises(IntegrityError), session.begin_nested():
+            session.execute(text("UPDATE passes SET kind = 'dream'"))
+        with pytest.raises(IntegrityError), session.begin_nested():
+            session.execute(text("DELETE FROM jobs"))
     with database.read() as session:
         assert session.execute(text("SELECT uri FROM recordings")).all() == [("s3://b/a.wav",)]
         for view in view_definitions(session.get_bind().dialect.name):
