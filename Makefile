@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test lint fmt bench map clean setup bench-ingest bench-engine bench-mini bench-longform
+.PHONY: run test lint fmt bench map docs clean setup bench-ingest bench-engine bench-mini bench-longform
 
 run: $(VENV)/.stamp-run
 	$(BIN)/earwitness demo
@@ -38,6 +38,9 @@ bench-longform: $(VENV)/.stamp-dev # needs espeak-ng, which speaks the recording
 
 map: # what each module owns, from its first sentence
 	@$(PYTHON) -m tools.map
+
+docs: $(VENV)/.stamp-dev # what the documentation takes from the code: the table of tasks
+	$(BIN)/python -m tools.tasks
 
 setup: $(VENV)/.stamp-dev
 

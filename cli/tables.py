@@ -89,14 +89,15 @@ def annotations_table(annotations: Iterable[Json]) -> Table:
 
 
 def tasks_table(tasks: Iterable[Json]) -> Table:
-    """Return one row for each task, with its cost, its options and their defaults."""
-    table = _table("task", "what it finds", "what it costs", "options (default first)")
+    """Return one row for each task, with its cost, its limits, its options and their defaults."""
+    table = _table("task", "what it finds", "what it costs", "limits", "options (default first)")
     for task in tasks:
         options = task["options"].get("properties", {})
         table.add_row(
             task["name"],
             plain(task["description"]),
             plain(task["cost"]),
+            plain("\n".join(f"{name} {value}" for name, value in task["limits"].items())),
             plain("\n".join(map(_option, options.items()))),
         )
     return table

@@ -25,6 +25,12 @@ class TaskView(BaseModel):
     )
     model: str = Field(description="The checkpoint it needs: base or chat.", examples=["base"])
     cost: str = Field(description="What it costs beside the audio, which all tasks of a chunk share.")
+    heard: str = Field(description="Where it is asked.", examples=["chunks with speech"])
+    view: str = Field(description="The table or view that shows what it finds.", examples=["captions"])
+    limits: dict[str, int] = Field(
+        description="The most that may be asked for, and the most that it answers.",
+        examples=[{"answer_tokens": 64}],
+    )
     options: dict[str, Any] = Field(description="JSON Schema of its options, with their defaults.")
     example: dict[str, Any] = Field(description="How to ask it in a job.", examples=[EXAMPLES["caption"]])
 
@@ -40,6 +46,9 @@ def list_tasks() -> Page[TaskView]:
             is_experimental=task.is_experimental,
             model=task.model_kind,
             cost=task.cost,
+            heard=task.heard,
+            view=task.view,
+            limits=dict(task.limits),
             options=task.Options.model_json_schema(),
             example=EXAMPLES[name],
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal, Self
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal, Self
 from uuid import UUID
 
 from pydantic import Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from pipeline.tasks.chat import MAX_ANSWER_TOKENS as MAX_FREE_ANSWER_TOKENS
 from pipeline.tasks.chat import converse
 from pipeline.tasks.findings import Findings, Part, Span
 from pipeline.tasks.hearing_language import DIGITS, shares_of
@@ -118,6 +119,16 @@ class Ask(Task[AskOptions]):
     )
     prompt_version = 1
     cost = "about 4 tokens a chunk, with choices one step for each first word; up to 256 a turn in free form"
+    view = "answers"
+    limits: ClassVar[Mapping[str, int]] = {
+        "question_characters": MAX_QUESTION_CHARACTERS,
+        "choices": MAX_CHOICES,
+        "choice_characters": MAX_CHOICE_CHARACTERS,
+        "follow_ups": MAX_FOLLOW_UPS,
+        "references": MAX_REFERENCES,
+        "answer_tokens": MAX_ANSWER_TOKENS,
+        "free_answer_tokens": MAX_FREE_ANSWER_TOKENS,
+    }
     example = {"question": "is somebody speaking?", "choices": ["yes", "no"]}  # noqa: RUF012  # never changed
     Options = AskOptions
 

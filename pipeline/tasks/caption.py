@@ -42,6 +42,8 @@ class Caption(PlainTask[CaptionOptions]):
     )
     prompt_version = 2
     cost = "about 20 tokens a chunk"
+    view = "captions"
+    limits = {"answer_tokens": MAX_CAPTION_TOKENS}  # noqa: RUF012  # never changed
     example = {"style": "clotho"}  # noqa: RUF012  # never changed
     Options = CaptionOptions
 

@@ -45,6 +45,9 @@ class Emotion(Task[EmotionOptions]):
     )
     prompt_version = 2
     cost = "about 4 tokens a chunk, or an utterance"
+    heard = "chunks with speech, or each utterance"
+    view = "emotions"
+    limits = {"answer_tokens": MAX_EMOTION_TOKENS}  # noqa: RUF012  # never changed
     example = {"per": "chunk"}  # noqa: RUF012  # never changed
     Options = EmotionOptions
 

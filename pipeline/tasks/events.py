@@ -32,6 +32,8 @@ class Events(PlainTask[EventsOptions]):
     prompt_version = 1
     is_experimental = True
     cost = "about 8 tokens a chunk"
+    view = "sounds"
+    limits = {"events": MAX_EVENTS, "answer_tokens": MAX_EVENT_TOKENS}  # noqa: RUF012  # never changed
     Options = EventsOptions
 
     def prompt(self, options: EventsOptions) -> Prompt:

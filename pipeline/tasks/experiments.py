@@ -73,6 +73,8 @@ class Speaker(_AboutSpeech):
         "Who speaks, such as a woman or a man. Experimental: the tag exists, no prompt was published."
     )
     cost = "about 4 tokens a chunk"
+    heard = "chunks with speech"
+    limits = {"answer_tokens": MAX_LABEL_TOKENS}  # noqa: RUF012  # never changed
 
     def prompt_in(self, language: str) -> Prompt:
         """Return keyword tags with the speaker as the output instruction."""
@@ -88,6 +90,8 @@ class Keywords(_AboutSpeech):
         "What is spoken about, in a few words. Experimental: the tag exists, no prompt was published."
     )
     cost = "about 16 tokens a chunk"
+    heard = "chunks with speech"
+    limits = {"names": MAX_LIST, "answer_tokens": MAX_LIST_TOKENS}  # noqa: RUF012  # never changed
     is_list = True
 
     def prompt_in(self, language: str) -> Prompt:
@@ -102,6 +106,8 @@ class Entities(_AboutSpeech):
     title = "Entities"
     description = "Names of people, places and things. Experimental: the tags exist, no prompt was published."
     cost = "about 24 tokens a chunk"
+    heard = "chunks with speech"
+    limits = {"names": MAX_LIST, "answer_tokens": MAX_LIST_TOKENS}  # noqa: RUF012  # never changed
     is_list = True
 
     def prompt_in(self, language: str) -> Prompt:

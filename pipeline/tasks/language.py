@@ -12,7 +12,7 @@ from pipeline.tasks.parsed import Flag
 from pipeline.tasks.prompts import language_prompt
 from pipeline.tasks.questions import HeardChunk, Hearing
 from pipeline.tasks.task import Task, TaskOptions
-from qwen_audio.tags import Prompt
+from qwen_audio.tags import LANGUAGES, Prompt
 
 OWN_WEIGHT, NEIGHBOUR_WEIGHT = 1.0, 0.5
 DIGITS = 4
@@ -33,6 +33,9 @@ class SpokenLanguage(Task[LanguageOptions]):
     )
     prompt_version = 1
     cost = "one step, no tokens"
+    heard = "chunks with speech"
+    view = "languages"
+    limits = {"languages": len(LANGUAGES)}  # noqa: RUF012  # never changed
     Options = LanguageOptions
 
     def prompt(self, options: LanguageOptions) -> Prompt:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline.tasks.chat import converse
 from pipeline.tasks.findings import Annotation, Findings, Part, Segment, Summary, Word
-from pipeline.tasks.grounding import grounding_question, read_places, words_inside
+from pipeline.tasks.grounding import MAX_PLACES, grounding_question, read_places, words_inside
 from pipeline.tasks.parsed import Flag, confidence
 from pipeline.tasks.questions import HeardChunk, Hearing
 from pipeline.tasks.task import AnyLanguage, ModelKind, Task, TaskOptions
 from pipeline.tasks.text import visible
-from pipeline.tasks.transcribe import Transcribe, TranscribeOptions
+from pipeline.tasks.transcribe import WORD_TOKENS_PER_SECOND, Transcribe, TranscribeOptions
 from qwen_audio.tags import Prompt
 
 MAX_PHRASE_CHARACTERS = 200
@@ -66,6 +66,13 @@ class Locate(Task[LocateOptions]):
     )
     prompt_version = 1
     cost = "as a transcript with word times, nothing beside one"
+    heard = "chunks with speech"
+    view = "places"
+    limits: ClassVar[Mapping[str, int]] = {
+        "phrase_characters": MAX_PHRASE_CHARACTERS,
+        "tokens_per_second": WORD_TOKENS_PER_SECOND,
+        "chat_places": MAX_PLACES,
+    }
     example = {"phrase": "thank you"}  # noqa: RUF012  # never changed
     Options = LocateOptions
 

@@ -58,6 +58,9 @@ class Music(Task[MusicOptions]):
     )
     prompt_version = 1
     cost = "one step, and about 12 tokens a chunk with music"
+    heard = "chunks with music"
+    view = "notes"
+    limits = {"answer_tokens": MAX_NOTE_TOKENS, "description_tokens": MAX_DESCRIPTION_TOKENS}  # noqa: RUF012  # never changed
     Options = MusicOptions
 
     def prompt(self, options: MusicOptions) -> Prompt:

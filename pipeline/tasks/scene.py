@@ -29,6 +29,8 @@ class Scene(PlainTask[SceneOptions]):
     )
     prompt_version = 1
     cost = "about 6 tokens a chunk"
+    view = "scenes"
+    limits = {"answer_tokens": MAX_SCENE_TOKENS}  # noqa: RUF012  # never changed
     Options = SceneOptions
 
     def prompt(self, options: SceneOptions) -> Prompt:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -65,6 +65,12 @@ class Task(ABC, Generic[OptionsT]):
     is_experimental: ClassVar[bool] = False
     cost: ClassVar[str]
     """What it costs beside the audio, which all tasks of a chunk share: for people."""
+    heard: ClassVar[str] = "every chunk"
+    """Where it is asked: for people."""
+    view: ClassVar[str] = "annotations"
+    """The table or view of SQL that shows what it finds."""
+    limits: ClassVar[Mapping[str, int]]
+    """The most that may be asked for and the most that it answers, by names that say of what."""
     example: ClassVar[dict[str, Any]] = {}
     """Options that show what it can do."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
@@ -90,6 +90,12 @@ class Transcribe(Task[TranscribeOptions]):
     )
     prompt_version = 2
     cost = "about 16 tokens a second of audio with word times, 8 without"
+    heard = "chunks with speech"
+    view = "segments"
+    limits: ClassVar[Mapping[str, int]] = {
+        "tokens_per_second_with_word_times": WORD_TOKENS_PER_SECOND,
+        "tokens_per_second": TEXT_TOKENS_PER_SECOND,
+    }
     example = {"language": "en", "timestamps": "word"}  # noqa: RUF012  # never changed
     Options = TranscribeOptions
 

@@ -40,6 +40,9 @@ class Translate(Task[TranslateOptions]):
     )
     prompt_version = 1
     cost = "an encode and about 8 tokens a second for every utterance"
+    heard = "each utterance"
+    view = "translations"
+    limits = {"tokens_per_second": TOKENS_PER_SECOND}  # noqa: RUF012  # never changed
     example = {"target": "en"}  # noqa: RUF012  # never changed
     Options = TranslateOptions
 

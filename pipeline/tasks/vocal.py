@@ -40,6 +40,9 @@ class Vocal(Task[VocalOptions]):
     )
     prompt_version = 1
     cost = "two steps, and about 4 tokens a chunk with a voice and no words"
+    heard = "chunks with a voice and no words"
+    view = "vocals"
+    limits = {"answer_tokens": MAX_VOCAL_TOKENS}  # noqa: RUF012  # never changed
     Options = VocalOptions
 
     def prompt(self, options: VocalOptions) -> Prompt:

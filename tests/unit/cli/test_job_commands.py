@@ -267,6 +267,7 @@ def test_tasks_are_listed_with_their_options_the_default_first(run, api):
                 "name": t.name,
                 "description": t.description,
                 "cost": t.cost,
+                "limits": dict(t.limits),
                 "options": t.Options.model_json_schema(),
             }
             for t in TASKS.values()
@@ -279,7 +280,8 @@ def test_tasks_are_listed_with_their_options_the_default_first(run, api):
     assert "itn=false|true" in done.stdout
     assert "style=clotho|audiocaps|plain" in done.stdout
     assert "question=TEXT" in done.stdout
-    assert "16 tokens a second" in done.stdout
+    assert "tokens a second" in done.stdout
+    assert "2000" in done.stdout
 
 
 def test_the_api_of_the_settings_is_asked_unless_another_is_named(run, api, monkeypatch):

@@ -9,8 +9,10 @@ import pytest
 
 from db.tables import Table
 from db.views import view_definitions
+from pipeline.tasks import TASKS
 from settings import PREFIX, Settings
 from tools.map import modules
+from tools.tasks import PAGE, with_table
 
 ROOT = Path(__file__).resolve().parents[3]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -27,6 +29,16 @@ def test_the_sql_page_names_every_table_and_view_and_their_columns() -> None:
     page = (ROOT / "docs" / "sql.md").read_text()
     names = [*Table.metadata.tables, *view_definitions("sqlite")]
     assert [name for name in names if f"`{name}`" not in page] == []
+
+
+def test_the_table_of_tasks_is_what_the_registry_says() -> None:
+    assert PAGE.read_text() == with_table(PAGE.read_text()), "run make docs"
+    for task in TASKS.values():
+        assert task.limits, f"{task.name} has no limits"
+        assert task.view == "annotations" or task.view in {
+            *Table.metadata.tables,
+            *view_definitions("sqlite"),
+        }
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -95,6 +95,26 @@ def test_held_out_sentences_and_voices_are_never_drawn_for_training() -> None:
     assert not world.VARIANTS.keys() & world.NEW_VARIANTS.keys()
 
 
+def test_combined_sentences_keep_to_the_words_of_the_world_and_hold_no_held_out_sentence() -> None:
+    chance = np.random.default_rng(3)
+    combined = [world.combine(chance) for _ in range(3_000)]
+    assert {word for sentence in combined for word in sentence.split()} <= set(world.words())
+    assert max(len(sentence.split()) for sentence in combined) <= world.MOST_WORDS
+    held_out = [world.draw_sentence(chance, held_out=True) for _ in range(1_000)]
+    assert [
+        (inner, outer) for inner in set(held_out) for outer in combined if f" {inner} " in f" {outer} "
+    ] == []
+    assert world.holds_held_out("sorry no thank you anna")
+    assert world.holds_held_out("hello is my book at the library now")
+    assert not world.holds_held_out("is your book at the library")
+
+
+def test_random_strings_hold_only_words_that_can_be_told_by_their_sound() -> None:
+    chance = np.random.default_rng(4)
+    drawn = {word for _ in range(2_000) for word in world.draw_words(chance).split()}
+    assert drawn == set(world.words()) - set(world.HOMOPHONES)
+
+
 def test_a_caption_names_what_is_heard() -> None:
     clip = Clip(language="de", speakers=("man", "woman"), ground="rain", events=("bell",))
     assert captions.caption(clip) == "rain falls while a man and a woman speak german and a bell rings"
