@@ -15,6 +15,7 @@ UNKNOWN = "unknown"
 AUTO = "auto"
 FALLBACK = "en"  # what is assumed where the model is sure of nothing
 DIGITS = 4
+DOUBT = 0.25  # a second language at least this likely is heard too, and the neighbours decide
 
 _CODES = {str(tag): code for code, tag in LANGUAGES.items()} | {str(Tag.UNKNOWN): UNKNOWN}
 _CANDIDATES = (*LANGUAGES.values(), Tag.UNKNOWN)
@@ -45,6 +46,16 @@ def best_language(probabilities: Mapping[str, float]) -> FoundLanguage:
     best = max(spoken, key=spoken.__getitem__, default=FALLBACK)
     is_known = spoken.get(best, 0.0) > probabilities.get(UNKNOWN, 0.0)
     return FoundLanguage(best, is_known, probabilities)
+
+
+def doubtful_second(language: FoundLanguage) -> str | None:
+    """Return the language that it may be as well, where the model is of two minds; None where it is sure."""
+    others = {
+        code: value
+        for code, value in language.probabilities.items()
+        if code not in (language.code, UNKNOWN) and value >= DOUBT
+    }
+    return max(sorted(others), key=others.__getitem__, default=None)
 
 
 def find_language(asked: str) -> Generator[Sequence[Question], Sequence[Answer], FoundLanguage]:

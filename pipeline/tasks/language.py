@@ -8,14 +8,12 @@ from itertools import groupby
 from pipeline.tasks.findings import Annotation, Findings, Part, Summary
 from pipeline.tasks.hearing_language import UNKNOWN, best_language, language_question, read_probabilities
 from pipeline.tasks.items import join_equal
+from pipeline.tasks.language_votes import DIGITS, likeliest, smooth
 from pipeline.tasks.parsed import Flag
 from pipeline.tasks.prompts import language_prompt
 from pipeline.tasks.questions import HeardChunk, Hearing
 from pipeline.tasks.task import Task, TaskOptions
 from qwen_audio.tags import LANGUAGES, Prompt
-
-OWN_WEIGHT, NEIGHBOUR_WEIGHT = 1.0, 0.5
-DIGITS = 4
 
 
 class LanguageOptions(TaskOptions):
@@ -66,39 +64,23 @@ class SpokenLanguage(Task[LanguageOptions]):
         weights: dict[str, float] = {}
         for _, group in groupby(parts, key=lambda part: part.channel):
             channel = [part for part in group if part.parsed is not None and part.parsed["probabilities"]]
+            probabilities = [part.parsed["probabilities"] for part in channel if part.parsed is not None]
+            speech = [part.speech_samples for part in channel]
             for place, part in enumerate(channel):
-                smooth = _smooth(channel, place)
-                label = max(sorted(smooth), key=smooth.__getitem__)
-                found.append(_annotation(part, label, smooth))
-                for code, value in smooth.items():
+                mixed = smooth(probabilities, speech, place)
+                found.append(_annotation(part, likeliest(mixed), mixed))
+                for code, value in mixed.items():
                     weights[code] = weights.get(code, 0.0) + value * part.speech_samples
         total = sum(weights.values())
         if not total:
             return Findings(annotations=tuple(join_equal(found)))
         shares = {code: round(value / total, DIGITS) for code, value in sorted(weights.items())}
-        label = max(sorted(shares), key=shares.__getitem__)
+        label = likeliest(shares)
         summary = Summary(label=label, text=label, confidence=shares[label], data={"probabilities": shares})
         return Findings(annotations=tuple(join_equal(found)), summary=summary)
 
 
-def _smooth(parts: Sequence[Part], place: int) -> dict[str, float]:
-    """Mix a chunk's probabilities with its neighbours', each weighted by how much speech it holds."""
-    mixed: dict[str, float] = {}
-    weight = 0.0
-    for distance in (-1, 0, 1):
-        if not 0 <= place + distance < len(parts):
-            continue
-        part = parts[place + distance]
-        share = (NEIGHBOUR_WEIGHT if distance else OWN_WEIGHT) * max(part.speech_samples, 1)
-        assert part.parsed is not None  # the caller leaves the others out
-        probabilities: Mapping[str, float] = part.parsed["probabilities"]
-        for code, value in probabilities.items():
-            mixed[code] = mixed.get(code, 0.0) + share * value
-        weight += share
-    return {code: round(value / weight, DIGITS) for code, value in mixed.items()}
-
-
-def _annotation(part: Part, label: str, smooth: Mapping[str, float]) -> Annotation:
+def _annotation(part: Part, label: str, mixed: Mapping[str, float]) -> Annotation:
     assert part.parsed is not None  # the caller leaves the others out
     flags = [Flag.UNKNOWN_LANGUAGE] if label == UNKNOWN else []
     return Annotation(
@@ -109,6 +91,6 @@ def _annotation(part: Part, label: str, smooth: Mapping[str, float]) -> Annotati
         end_sample=part.owned_end,
         label=label,
         text=label,
-        data={"probability": smooth[label], "avg_logprob": None},
+        data={"probability": mixed[label], "avg_logprob": None},
         flags=tuple(map(str, flags)),
     )

@@ -61,10 +61,10 @@ class Locate(Task[LocateOptions]):
     name = "locate"
     title = "Place of a phrase"
     description = (
-        "Where a word, phrase or kind of name is spoken: by the word times of the transcript (English and Chinese), "
-        "whose work it shares, or by the Chat model, checked against them."
+        "Where a word, phrase or kind of name is spoken: by the word times of the transcript, whose work it shares "
+        "(where a language has none, the utterance that holds it), or by the Chat model, checked against them."
     )
-    prompt_version = 1
+    prompt_version = 2
     cost = "as a transcript with word times, nothing beside one"
     heard = "chunks with speech"
     view = "places"
@@ -111,9 +111,11 @@ class Locate(Task[LocateOptions]):
         found: list[Annotation] = []
         by_channel = sorted(transcript.segments, key=lambda one: (one.channel, one.start_sample))
         for channel, group in groupby(by_channel, key=lambda one: one.channel):
-            words = [(word, segment) for segment in group for word in segment.words]
+            segments = list(group)
+            words = [(word, segment) for segment in segments for word in segment.words]
             if options.by == "words":
                 found.extend(_matches(channel, words, wanted, options.phrase))
+                found.extend(_utterances_with(segments, wanted, options.phrase))
             else:
                 own = [part for part in parts if part.channel == channel]
                 found.extend(_grounded(own, [word for word, _ in words], options))
@@ -141,6 +143,17 @@ def _matches(
         if said[start : start + len(wanted)] == wanted:
             first, last = pieces[start][1], pieces[start + len(wanted) - 1][1]
             yield _annotation(channel, words[first : last + 1], phrase)
+
+
+def _utterances_with(
+    segments: Sequence[Segment], wanted: tuple[str, ...], phrase: str
+) -> Iterator[Annotation]:
+    """Yield every utterance without word times that holds the phrase, as a whole; its flags say that it has none."""
+    for segment in segments:
+        said = () if segment.words else spoken_form(segment.text)
+        if any(said[start : start + len(wanted)] == wanted for start in range(len(said) - len(wanted) + 1)):
+            whole = Word(segment.text, segment.start_sample, segment.end_sample)
+            yield _annotation(segment.channel, [(whole, segment)], phrase)
 
 
 def _grounded(parts: Sequence[Part], words: Sequence[Word], options: LocateOptions) -> Iterator[Annotation]:

@@ -12,13 +12,19 @@ from pydantic_core import PydanticCustomError
 
 from pipeline.tasks.findings import Findings, Part, Span, Word
 from pipeline.tasks.guards import compression_ratio, is_invented, is_loop
-from pipeline.tasks.hearing_language import FoundLanguage, find_language, no_speech_question, probability
+from pipeline.tasks.hearing_language import (
+    FoundLanguage,
+    doubtful_second,
+    find_language,
+    no_speech_question,
+    probability,
+)
 from pipeline.tasks.parsed import Flag, Parsed, confidence, ending_flags
 from pipeline.tasks.prompts import transcript_prompt
 from pipeline.tasks.questions import HeardChunk, Hearing, Question, ask_patiently
 from pipeline.tasks.task import AnyLanguage, Task, TaskOptions
 from pipeline.tasks.text import has_control_token, has_letters, join_words, readable
-from pipeline.tasks.transcript_segments import segments_of, summary_of
+from pipeline.tasks.transcript_segments import segments_of, settle_languages, summary_of
 from pipeline.tasks.windows import halves, speech_windows
 from pipeline.tasks.word_times import parse_word_times
 from qwen_audio.answers import Answer
@@ -77,9 +83,12 @@ class _Said:
 class Transcribe(Task[TranscribeOptions]):
     """Speech to text.
 
-    Parsed: ``language``, ``language_probabilities``, ``text``, ``words`` (``text``, ``start_sample``, ``end_sample``,
-    ``confidence``), ``utterances`` (``start_sample``, ``end_sample``, ``text``, scores and ``flags``), ``avg_logprob``,
-    ``compression_ratio``, ``no_speech_prob``, ``flags``.
+    Where two languages are likely, both are heard: the second stands in ``alternative``, and when the recording is put
+    together the neighbouring chunks decide between them.
+
+    Parsed: ``language``, ``language_probabilities``, ``alternative`` (None, or the same again), ``text``, ``words``
+    (``text``, ``start_sample``, ``end_sample``, ``confidence``), ``utterances`` (``start_sample``, ``end_sample``,
+    ``text``, scores and ``flags``), ``avg_logprob``, ``compression_ratio``, ``no_speech_prob``, ``flags``.
     """
 
     name = "transcribe"
@@ -88,7 +97,7 @@ class Transcribe(Task[TranscribeOptions]):
         "What is said and when, in one of eight languages: word by word in English and Chinese, else utterance by "
         "utterance."
     )
-    prompt_version = 2
+    prompt_version = 3
     cost = "about 16 tokens a second of audio with word times, 8 without"
     heard = "chunks with speech"
     view = "segments"
@@ -122,6 +131,16 @@ class Transcribe(Task[TranscribeOptions]):
     def hear(self, chunk: HeardChunk, options: TranscribeOptions) -> Hearing:
         """Find the language, ask for words or utterances, and hear loops once more in shorter pieces."""
         language = yield from find_language(options.language)
+        first = yield from self._hear_in(language, chunk, options)
+        second = doubtful_second(language)
+        if second is None:
+            return {**first, "alternative": None}
+        other = FoundLanguage(second, language.is_known, language.probabilities)
+        alternative = yield from self._hear_in(other, chunk, options)
+        return {**first, "alternative": alternative}
+
+    def _hear_in(self, language: FoundLanguage, chunk: HeardChunk, options: TranscribeOptions) -> Hearing:
+        """Transcribe the chunk as speech of one language."""
         asked, flags = _settled(options, language)
         said = yield from self._transcribe(chunk, _windows(chunk, asked), asked)
         said = yield from self._without_loops(chunk, said, asked)
@@ -158,11 +177,11 @@ class Transcribe(Task[TranscribeOptions]):
         """Return what one answer about a whole clip says; for evaluation."""
         language = FoundLanguage(options.language, True, {})
         said = _read((0, heard_samples), answer, None, options)
-        return _parsed([said], language, options, [])
+        return {**_parsed([said], language, options, []), "alternative": None}
 
     def merge(self, parts: Sequence[Part], options: TranscribeOptions) -> Findings:
-        """Settle the seams and cut segments; the summary counts them and names the language spoken longest."""
-        segments = segments_of(parts)
+        """Settle languages and seams and cut segments; the summary names the language that was spoken longest."""
+        segments = segments_of(settle_languages(parts))
         return Findings(segments=tuple(segments), summary=summary_of(segments))
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from pipeline.tasks.findings import Part, Segment, Summary, Word, milliseconds
 from pipeline.tasks.guards import compression_ratio
+from pipeline.tasks.language_votes import smooth
 from pipeline.tasks.parsed import Flag
 from pipeline.tasks.seams import settle
 from pipeline.tasks.text import has_letters, join_words
@@ -26,6 +28,27 @@ def segments_of(parts: Sequence[Part]) -> list[Segment]:
         for part, own in zip(channel, words, strict=True):
             segments.extend(_segments(part, own))
     return segments
+
+
+def settle_languages(parts: Sequence[Part]) -> list[Part]:
+    """Choose between the two languages that a doubtful chunk was heard in, as it and its neighbours say together."""
+    settled: list[Part] = []
+    for _, group in groupby(parts, key=lambda part: part.channel):
+        channel = list(group)
+        known = [
+            part for part in channel if part.parsed is not None and part.parsed["language_probabilities"]
+        ]
+        probabilities = [part.parsed["language_probabilities"] for part in known if part.parsed is not None]
+        speech = [part.speech_samples for part in known]
+        places = {id(part): place for place, part in enumerate(known)}
+        for part in channel:
+            other = (part.parsed or {}).get("alternative")
+            if other is not None and id(part) in places:
+                mixed = smooth(probabilities, speech, places[id(part)])
+                if mixed.get(other["language"], 0.0) > mixed.get((part.parsed or {})["language"], 0.0):
+                    part = replace(part, parsed=other)  # the same part, heard otherwise
+            settled.append(part)
+    return settled
 
 
 def _timeline_words(part: Part) -> list[Word]:

@@ -105,9 +105,16 @@ def test_a_place_is_as_sure_as_the_least_sure_of_its_words() -> None:
     assert only(stitch("locate", {"phrase": "thank you"}, [part])).data["confidence"] == sure[1]
 
 
-def test_a_language_without_word_times_finds_nothing_and_says_why() -> None:
-    parsed = hear("locate", Scripted(["guten Tag"], {"<|de|>": 0.9}), phrase="guten Tag")
+def test_in_a_language_without_word_times_the_utterance_is_found_and_says_why() -> None:
+    chunk = HeardChunk(10 * SECOND, ((SECOND, 2 * SECOND), (4 * SECOND, 6 * SECOND)))
+    model = Scripted(["Bis morgen!", "Ja, guten Tag Frau Meier"], {"<|de|>": 0.9})
+    parsed = hear("locate", model, chunk, phrase="guten tag")
     assert (parsed["words"], parsed["flags"]) == ([], ["timestamps_unavailable"])
+    part = Part(0, 0, 0, 10 * SECOND, 0, 10 * SECOND, parsed=parsed)
+    found = only(stitch("locate", {"phrase": "guten tag"}, [part]))
+    assert (found.start_sample, found.end_sample) == (4 * SECOND - 1_600, 6 * SECOND + 1_600)
+    assert (found.text, found.flags) == ("Ja, guten Tag Frau Meier", ("timestamps_unavailable",))
+    assert stitch("locate", {"phrase": "tag frau lehmann"}, [part]).annotations == ()
 
 
 def test_a_phrase_is_taken_for_a_transcripts_questions() -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from support.hearings import HALF_MINUTE, Scripted, answer, hear, words_of
+from support.hearings import HALF_MINUTE, TEN_SECONDS, Scripted, answer, hear, words_of
 
+from pipeline.stitching import stitch
 from pipeline.tasks import get_task
+from pipeline.tasks.findings import Part
 from pipeline.tasks.questions import HeardChunk, Question
 from qwen_audio.answers import Answer, FinishReason
 
@@ -112,6 +114,42 @@ def test_word_times_that_a_language_has_not_become_utterances_and_are_flagged() 
     ]
     assert windows(model) == [(14_400, 49_600), (158_400, 321_600)]
     assert parsed["text"] == "guten Tag auf Wiedersehen"
+
+
+def between(*likely: dict[str, float]) -> list[tuple[str, str]]:
+    """Transcribe ten seconds each, of which the model says ``yes`` in English and ``ja`` in German."""
+    parts = []
+    for index, shares in enumerate(likely):
+        doubt = Scripted([], shares)
+        parsed = hear(
+            "transcribe",
+            lambda asked, doubt=doubt: (
+                doubt(asked)
+                if asked.candidates
+                else answer("ja" if "<|transcribe|><|de|>" in str(asked.prompt) else "yes<|0.50|>")
+            ),
+            HeardChunk(TEN_SECONDS),
+        )
+        span = index * TEN_SECONDS, (index + 1) * TEN_SECONDS
+        parts.append(Part(0, index, *span, *span, parsed=parsed))
+    return [(one.language, one.text) for one in stitch("transcribe", {}, parts).segments]
+
+
+SURELY_GERMAN, DOUBTFUL = {"<|de|>": 0.95, "<|en|>": 0.05}, {"<|en|>": 0.55, "<|de|>": 0.45}
+
+
+def test_where_two_languages_are_likely_both_are_heard_and_the_neighbours_decide() -> None:
+    assert between(DOUBTFUL) == [("en", "yes")]
+    assert between(SURELY_GERMAN, DOUBTFUL, SURELY_GERMAN) == [("de", "ja")] * 3
+    surely_english = {"<|en|>": 1.0}
+    assert between(surely_english, DOUBTFUL, surely_english) == [("en", "yes")] * 3
+
+
+def test_a_sure_chunk_is_heard_once_and_keeps_its_language_among_others() -> None:
+    model = Scripted(["yes<|0.50|>"], {"<|en|>": 0.9, "<|de|>": 0.1})
+    assert hear("transcribe", model)["alternative"] is None
+    assert len(model.decoded) == 1
+    assert between(SURELY_GERMAN, {"<|en|>": 0.9, "<|de|>": 0.1}, SURELY_GERMAN)[1] == ("en", "yes")
 
 
 # Utterances.
