@@ -7,7 +7,14 @@ import zlib
 import pytest
 from support.hearings import answer
 
-from pipeline.tasks.guards import MAX_COMPRESSION_RATIO, compression_ratio, is_invented, is_loop
+from pipeline.tasks.guards import (
+    MAX_COMPRESSION_RATIO,
+    MIN_DISTINCT_RUNS,
+    compression_ratio,
+    distinct_runs,
+    is_invented,
+    is_loop,
+)
 from pipeline.tasks.text import has_control_token, has_letters, join_words, readable
 from qwen_audio.answers import FinishReason
 
@@ -32,6 +39,31 @@ def test_speech_is_no_loop_and_what_repeats_itself_is() -> None:
 def test_a_short_text_that_repeats_itself_may_be_what_was_said() -> None:
     assert not is_loop(answer(""), "no " * 15)
     assert is_loop(answer(""), "no " * 30)
+
+
+def test_a_report_in_few_words_is_no_loop_though_it_compresses_like_one() -> None:
+    numbers = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
+    drawn = [numbers[(7 * place * place + 3 * place) % 10] for place in range(12)]
+    said = " ".join(f"my number is {one} {two} please call me back" for one in drawn for two in drawn[:3])
+    ratio = compression_ratio(said)
+    assert ratio is not None
+    assert ratio > MAX_COMPRESSION_RATIO
+    assert is_loop(answer(""), said)  # the same sentence 36 times
+    report = " ".join(
+        f"{drawn[place % 12]} {numbers[place % 7]} {numbers[place % 10]}" for place in range(40)
+    )
+    ratio = compression_ratio(report)
+    assert ratio is not None
+    assert ratio > MAX_COMPRESSION_RATIO
+    assert distinct_runs(report) >= MIN_DISTINCT_RUNS
+    assert not is_loop(answer(""), report)
+
+
+def test_runs_are_counted_by_words_and_in_chinese_by_characters() -> None:
+    assert distinct_runs("one two three") == 1.0
+    assert distinct_runs("a b c d a b c d") == 4 / 5
+    assert distinct_runs("你好" * 10) == 2 / 17
+    assert is_loop(answer(""), "谢谢你的观看" * 12)
 
 
 @pytest.mark.parametrize(
