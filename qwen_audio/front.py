@@ -81,6 +81,18 @@ class Front(ABC):
         return cls(model, tokenizer, **options)
 
     @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        device: torch.device = self._model.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the model computes in."""
+        dtype: torch.dtype = self._model.dtype
+        return dtype
+
+    @property
     def free_places(self) -> int:
         """How many more prefixes can be opened now."""
         with self._changed:
