@@ -38,11 +38,12 @@ from qwen_audio.prefix import Prefix
 from qwen_audio.tags import Prompt
 from samples import list_samples
 from settings import InvalidSettings, Settings, load_settings
-from workers.checkpoints import find_source
+from workers.checkpoints import find_source, load_options
 from workers.meter import printable
 
 INTERRUPTED = 130  # the exit code of a process that Ctrl-C ended
 LABEL_TOKENS = 8
+OPTIONS = ("model", "device", "precision", "weights", "places")  # settings that the command line may name
 TELL_SECONDS = 2.0  # between two lines of progress
 
 Clip = NDArray[np.int16]
@@ -175,7 +176,9 @@ def measure(settings: Settings, chunks: int, seconds: float, err: Console) -> di
 
 def load_engine(settings: Settings) -> Engine:
     """Load the model as the GPU worker does, without its places for windows."""
-    return Engine.load(find_source(settings, settings.model), device=settings.device, places=settings.places)
+    return Engine.load(
+        find_source(settings, settings.model), places=settings.places, **load_options(settings)
+    )
 
 
 def _teller(err: Console, questions: Sequence[Question], chunks: int) -> Callable[[int], None]:
@@ -244,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     out, err = Console(), Console(stderr=True)
     try:
-        chosen = {name: value for name in ("model", "device", "places") if (value := getattr(asked, name))}
+        chosen = {name: value for name in OPTIONS if (value := getattr(asked, name))}
         settings = load_settings(**chosen)
         if not MIN_SAMPLES <= asked.seconds * SAMPLING_RATE <= WINDOW_SAMPLES or asked.chunks < 1:
             raise InvalidSettings("wrong options: --seconds is 0.03 to 30, --chunks at least 1")
@@ -261,9 +264,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workers.bench", description=__doc__)
-    parser.add_argument("--model")
-    parser.add_argument("--device")
-    parser.add_argument("--places", type=int)
+    for name in OPTIONS:
+        parser.add_argument(f"--{name}", type=int if name == "places" else str)
     parser.add_argument("--chunks", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=30.0)
     return parser

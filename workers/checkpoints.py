@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from qwen_audio.bundled import find_bundled
 from qwen_audio.tiny import write_tiny
@@ -18,3 +19,8 @@ def find_source(settings: Settings, model: str) -> str | Path:
     folder = settings.data_dir.absolute() / "models" / UNTRAINED
     write_tiny(folder)
     return folder
+
+
+def load_options(settings: Settings) -> dict[str, Any]:
+    """Return how the settings want a model loaded, as ``Engine.load`` takes it."""
+    return {"device": settings.device, "dtype": settings.precision, "weights": settings.weights}

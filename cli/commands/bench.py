@@ -16,6 +16,8 @@ def bench(
         str | None, typer.Option(help="Checkpoint folder, owner/name@commit, mini or tiny. Default: as set.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N. Default: as set.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16. Default: as set.")] = None,
+    weights: Annotated[str | None, typer.Option(help="full or int8. Default: as set.")] = None,
     places: Annotated[
         int | None,
         typer.Option(help="Chunks that the model holds at a time. Default: as set.", min=1, max=1024),
@@ -30,6 +32,14 @@ def bench(
         raise MissingPackages(
             f"missing Python packages: {', '.join(missing)}. Run pip install -c constraints.txt -e '.[gpu]'"
         )
-    options = {"model": model, "device": device, "places": places, "chunks": chunks, "seconds": seconds}
+    options = {
+        "model": model,
+        "device": device,
+        "precision": precision,
+        "weights": weights,
+        "places": places,
+        "chunks": chunks,
+        "seconds": seconds,
+    }
     given = [f"--{name}={value}" for name, value in options.items() if value is not None]
     os.execv(sys.executable, [sys.executable, "-m", "workers.bench", *given])  # noqa: S606 - a module of ours
