@@ -20,15 +20,18 @@ from qwen_audio.branch import Branch
 from qwen_audio.decoding import go_on
 from qwen_audio.errors import AnswerNotFinite, EngineClosed, EngineOutOfMemory, InvalidPrompt
 from qwen_audio.faults import Halver
+from qwen_audio.features import Samples
 from qwen_audio.forward import Forward
 from qwen_audio.front import Front
 from qwen_audio.intake import Intake
 from qwen_audio.metrics import Metrics, Tally
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
+from qwen_audio.prefix import Prefix
 from qwen_audio.rooms import Shelf
 from qwen_audio.scheduling import Kept, Plan, Schedule
 from qwen_audio.store import Store
 from qwen_audio.strand import Strand
+from qwen_audio.tags import Prompt
 from qwen_audio.tokenizer import QwenAudioTokenizer
 from qwen_audio.tuning import Tuning
 
@@ -79,6 +82,16 @@ class Engine(Front):
         with self._changed:
             now = {"places_taken": len(self._open), "waiting_branches": len(self._waiting)}
             return replace(self._tally.metrics, **now)
+
+    def open_parts(self, parts: Sequence[Prompt | Samples]) -> Prefix:
+        """Take a place as ``Front.open_parts`` says, and count it."""
+        prefix = super().open_parts(parts)
+        self._tally.add(prefixes_opened=1)
+        return prefix
+
+    def _submit(self, branch: Branch) -> None:
+        branch.future.add_done_callback(self._tally.end)
+        super()._submit(branch)
 
     def _check_branch(self, branch: Branch) -> None:
         super()._check_branch(branch)
@@ -201,9 +214,9 @@ class Engine(Front):
 
     def _count_starts(self, plan: Plan[Branch], failed: dict[Kept, Exception]) -> None:
         begun = [kept for _, kept in plan.starts if kept not in failed]
-        first = sum(kept.prefix.positions for kept in plan.fill if kept not in failed)
-        reused = sum(kept.prefix.positions for kept in begun) - first
-        self._tally.add(branches=len(begun), reused_positions=reused)
+        new = [kept for kept in plan.fill if kept not in failed]
+        reused = sum(kept.prefix.positions for kept in begun) - sum(kept.prefix.positions for kept in new)
+        self._tally.add(branches=len(begun), prefixes_reused=len(begun) - len(new), reused_positions=reused)
 
     def _count_step(self, live: Sequence[Strand], seconds: float) -> None:
         chunks = len({strand.kept.prefix for strand in live})
@@ -221,6 +234,7 @@ class Engine(Front):
             live_chunks=len({strand.kept.prefix for strand in self._live}),
             live_branches=len(self._live),
             cache_positions_used=self._schedule.used_cells,
+            evictions=self._schedule.evictions,
             halvings=self._feeding.halvings + self._intake.halvings,
         )
 

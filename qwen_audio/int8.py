@@ -58,3 +58,14 @@ def use_int8(layers: nn.Module) -> None:
                         dtype=child.weight.dtype,
                     )
                 setattr(parent, name, empty)
+
+
+def round_layers(layers: nn.Module) -> None:
+    """Round every linear layer inside a module that has its weights already."""
+    full = {name: module for name, module in layers.named_modules() if isinstance(module, nn.Linear)}
+    use_int8(layers)
+    for name, linear in full.items():
+        layer = layers.get_submodule(name)
+        assert isinstance(layer, Int8Linear)
+        layer.round(linear.weight.detach())
+        layer.bias = None if linear.bias is None else linear.bias.detach()

@@ -90,6 +90,7 @@ class Schedule:
         ]
         self._kept: dict[tuple[Held, int, int], Kept] = {}
         self._plans = 0
+        self.evictions = 0  # idle prefixes that lost their room
 
     def plan(self, waiting: Iterable[R]) -> Plan[R]:
         """Choose from the branches that wait, first come first served; what is planned is reserved at once."""
@@ -151,6 +152,7 @@ class Schedule:
             idle = [kept for kept in self._kept.values() if kept.room.shelf == shelf and not kept.live]
             if not idle:
                 return None
+            self.evictions += 1
             self.drop(min(idle, key=lambda kept: kept.used))  # it is computed again when somebody asks
         kept = Kept(prefix, factor, self._free[shelf].pop())
         kept.room.settle(prefix.positions)
