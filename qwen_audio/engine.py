@@ -29,6 +29,7 @@ from qwen_audio.modeling import QwenAudioForConditionalGeneration
 from qwen_audio.prefix import Prefix
 from qwen_audio.rooms import Shelf
 from qwen_audio.scheduling import Kept, Plan, Schedule
+from qwen_audio.static_step import make_steps
 from qwen_audio.store import Store
 from qwen_audio.strand import Strand
 from qwen_audio.tags import Prompt
@@ -67,13 +68,17 @@ class Engine(Front):
         if config.max_position_embeddings > cells:
             shelves.append(Shelf(tuning.long_rooms, config.max_position_embeddings))
         trained = config.seq_length if config.use_dynamic_ntk else None
-        self._schedule = Schedule(shelves, tuning.step_positions, trained)
         together = model.device.type == "cuda" if tuning.together is None else tuning.together
-        store = Store(config, self._schedule.shelves, model.dtype, model.device)
+        store = Store(config, model.dtype, model.device, tuning.spare_bytes)
+        self._schedule = Schedule(shelves, tuning.step_positions, trained, store)
         self._forward = Forward(model, store, together=together)
+        self._static = make_steps(tuning, self._forward, store, model.device)
+        self._hears_on_device = (
+            model.device.type == "cuda" if tuning.device_features is None else tuning.device_features
+        )
         self._feeding = Halver()
         self._live: list[Strand] = []  # only the engine's thread reads it
-        self._tally = Tally(Metrics(places=places, cache_positions=places * cells))
+        self._tally = Tally(Metrics(places=places))
         self._intake = Intake(model, self._forward, tuning, self._tally)
         self._start()
 
@@ -179,6 +184,11 @@ class Engine(Front):
         groups = [
             Group(strands[0].kept, [row for strand in strands for row in strand.rows]) for strands in by_room
         ]
+        if self._static is not None and all(strand.wants_one for strand in strands):
+            shapes = self._static.shapes(groups)
+            if shapes is not None:
+                found = zip(ordered, *self._static.run(groups, shapes), strict=True)
+                return [Outcome(strand, id_, best) for strand, best, id_ in found]
         logprobs = self._forward.feed(groups)  # (asked rows, vocabulary)
         best, ids = (values.tolist() for values in logprobs.max(dim=-1))
         outcomes, first = [], 0
@@ -233,6 +243,8 @@ class Engine(Front):
         self._tally.set(
             live_chunks=len({strand.kept.prefix for strand in self._live}),
             live_branches=len(self._live),
+            cache_rooms=self._schedule.rooms,
+            cache_positions=self._schedule.cells,
             cache_positions_used=self._schedule.used_cells,
             evictions=self._schedule.evictions,
             halvings=self._feeding.halvings + self._intake.halvings,
@@ -240,7 +252,7 @@ class Engine(Front):
 
 
 def _room_order(strand: Strand) -> tuple[int, int]:
-    return strand.kept.room.shelf, strand.kept.room.place
+    return strand.kept.room.slab, strand.kept.room.place
 
 
 def _scores(strand: Strand, logprobs: torch.Tensor) -> dict[str, float]:

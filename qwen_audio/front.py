@@ -59,6 +59,7 @@ class Front(ABC):
         self.places = places
         self._model = model.eval()
         self.tokenizer = tokenizer
+        self._hears_on_device = False  # whether features are computed where the model is
         self._changed = threading.Condition()  # guards everything below
         self._open: set[Prefix] = set()
         self._waiting: deque[Branch] = deque()
@@ -134,7 +135,7 @@ class Front(ABC):
 
         Raises what ``open`` raises, and ``InvalidPrompt`` for text that cannot stand before an answer.
         """
-        prefix = Prefix(self, make_parts(self.tokenizer, parts))
+        prefix = Prefix(self, make_parts(self.tokenizer, parts, on_device=self._hears_on_device))
         self._check_length(prefix.positions, "the prefix needs")
         with self._changed:
             self._refuse_when_ended()
