@@ -76,8 +76,9 @@ class Front(ABC):
         dtype: Precision = "auto",
         weights: Weights = "full",
         places: int = 8,
+        **options: Any,
     ) -> Self:
-        """Load a checkpoint's folder, or ``owner/name@commit`` from the hub, and start.
+        """Load a checkpoint's folder, or ``owner/name@commit`` from the hub, and start; ``options`` are the engine's.
 
         ``auto`` is the GPU in bfloat16 where there is one, else the CPU in float32. With ``int8`` weights the layers
         of the language model are rounded to 8 bits, and ``revision`` says so, because answers differ. Raises the
@@ -92,8 +93,7 @@ class Front(ABC):
         tokenizer = QwenAudioTokenizer.from_pretrained(folder)
         name = folder.resolve().name if Path(source).is_dir() else str(source).partition("@")[0]
         revision = fingerprint(folder) + ("-int8" if weights == "int8" else "")
-        options: dict[str, Any] = {"places": places, "name": name, "revision": revision}
-        return cls(model, tokenizer, **options)
+        return cls(model, tokenizer, places=places, name=name, revision=revision, **options)
 
     @property
     def device(self) -> torch.device:

@@ -43,7 +43,14 @@ from workers.meter import printable
 
 INTERRUPTED = 130  # the exit code of a process that Ctrl-C ended
 LABEL_TOKENS = 8
-OPTIONS = ("model", "device", "precision", "weights", "places")  # settings that the command line may name
+OPTIONS = (
+    "model",
+    "device",
+    "precision",
+    "weights",
+    "cuda_graphs",
+    "places",
+)  # settings that the command line may name
 TELL_SECONDS = 2.0  # between two lines of progress
 
 Clip = NDArray[np.int16]
@@ -265,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m workers.bench", description=__doc__)
     for name in OPTIONS:
-        parser.add_argument(f"--{name}", type=int if name == "places" else str)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int if name == "places" else str)
     parser.add_argument("--chunks", type=int, default=8)
     parser.add_argument("--seconds", type=float, default=30.0)
     return parser

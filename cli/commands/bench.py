@@ -18,6 +18,10 @@ def bench(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or cuda:N. Default: as set.")] = None,
     precision: Annotated[str | None, typer.Option(help="auto, float32 or bfloat16. Default: as set.")] = None,
     weights: Annotated[str | None, typer.Option(help="full or int8. Default: as set.")] = None,
+    cuda_graphs: Annotated[
+        bool | None,
+        typer.Option("--cuda-graphs/--no-cuda-graphs", help="Replay steps on a GPU. Default: as set."),
+    ] = None,
     places: Annotated[
         int | None,
         typer.Option(help="Chunks that the model holds at a time. Default: as set.", min=1, max=1024),
@@ -37,6 +41,7 @@ def bench(
         "device": device,
         "precision": precision,
         "weights": weights,
+        "cuda-graphs": cuda_graphs,
         "places": places,
         "chunks": chunks,
         "seconds": seconds,

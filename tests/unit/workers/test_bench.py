@@ -94,14 +94,15 @@ def test_the_command_becomes_its_module(monkeypatch):
     ((path, argv),) = became
     assert (path, argv[:3]) == (sys.executable, [sys.executable, "-m", "workers.bench"])
     asked = vars(bench._parser().parse_args(argv[3:]))
-    unset = dict.fromkeys(("precision", "weights", "places"))
+    unset = dict.fromkeys(("precision", "weights", "places", "cuda_graphs"))
     assert asked == {"model": "m", "device": "cpu", **unset, "chunks": 3, "seconds": 30.0}
 
 
 def test_precision_and_weights_can_be_chosen(tiny, capsys):
     arguments = ["--device=cpu", "--precision=bfloat16", "--weights=int8", "--chunks=1", "--seconds=1"]
     assert bench.main([f"--model={tiny}", *arguments]) == 0
-    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    said = capsys.readouterr()
+    found = json.loads(said.out.splitlines()[-1])
     assert found["precision"] == "bfloat16"
     assert found["revision"].endswith("-int8")
 
