@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from typing import Any
 
 import torch
 
@@ -85,7 +86,7 @@ class Engine(Front):
     def metrics(self) -> Metrics:
         """Return a snapshot of what the engine holds and has done."""
         with self._changed:
-            now = {"places_taken": len(self._open), "waiting_branches": len(self._waiting)}
+            now: dict[str, Any] = {"places_taken": len(self._open), "waiting_branches": len(self._waiting)}
             return replace(self._tally.metrics, **now)
 
     def open_parts(self, parts: Sequence[Prompt | Samples]) -> Prefix:

@@ -27,7 +27,7 @@ class GraphRecorder:
     def record(self, work: Callable[[], T]) -> Callable[[], T]:
         """Run work once on another stream, so that libraries are set up, then capture it; raises what CUDA raises."""
         with torch.cuda.device(self._device):
-            side = torch.cuda.Stream()
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
                 work()

@@ -152,7 +152,7 @@ class Tally:
         """Add to what has been done."""
         with self._lock:
             sums = {name: getattr(self._metrics, name) + amount for name, amount in amounts.items()}
-            self._metrics = replace(self._metrics, **sums)  # type: ignore[arg-type]  # counts are whole
+            self._metrics = replace(self._metrics, **sums)
 
     def set(self, **values: float) -> None:
         """Say what is now."""

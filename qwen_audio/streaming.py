@@ -57,7 +57,7 @@ def read_tensor(stored: StoredTensor, name: str) -> torch.Tensor:
     content = torch.empty(stored.size, dtype=torch.uint8)
     with stored.file.open("rb") as stream:
         stream.seek(stored.offset)
-        if stream.readinto(memoryview(content.numpy())) != stored.size:
+        if stream.readinto(content.numpy().data) != stored.size:
             raise InvalidCheckpoint(f"{stored.file} is truncated: {name} ends too early, fetch it again")
     return content.view(DTYPES[stored.dtype]).view(stored.shape)
 

@@ -1,4 +1,4 @@
-"""Be the GPU worker process: one engine, one feeder. It and the evaluation are all that reaches torch here."""
+"""Be the GPU worker process: one engine, one feeder. It, the evaluation and the bench are all that reach torch here."""
 
 from __future__ import annotations
 
