@@ -66,3 +66,15 @@ class MissingPackages(CliError):
     """Python packages that this command needs are not installed."""
 
     code = "missing_packages"
+
+
+class NoGpu(CliError):
+    """There is no GPU that torch could use."""
+
+    code = "no_gpu"
+
+
+class UnknownGpu(CliError):
+    """A GPU was asked for that is not there."""
+
+    code = "unknown_gpu"

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from cli.commands import database, demo, doctor, evaluate, jobs, service
+from cli.commands import bench, database, demo, doctor, evaluate, jobs, service
 from cli.errors import CliError
 from cli.terminal import err, plain
 from settings import InvalidSettings
@@ -44,6 +44,7 @@ for command in (service.up, jobs.submit, jobs.status, jobs.results, jobs.tasks):
     app.command()(command)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
+app.command("bench")(bench.bench)
 app.command("evaluate")(evaluate.evaluate)
 app.command("api")(service.api)
 app.command("worker")(service.worker)

@@ -69,14 +69,18 @@ class Group:
         """Where their prefix is."""
         return self.kept.room
 
-    def mask(self, length: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
-        """Say what each row may see, (rows, length): 0 for yes, minus infinity for no."""
-        mask = np.full((len(self.rows), length), -np.inf, np.float32)
-        mask[:, : self.room.prefix] = 0
+    def seen(self, length: int) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+        """Say what each row may see, (rows, length)."""
+        seen = np.zeros((len(self.rows), length), np.bool_)
+        seen[:, : self.room.prefix] = True
         paths = {id(row.path): np.asarray(row.path) for row in self.rows}  # the rows of a prompt share theirs
-        for line, row in zip(mask, self.rows, strict=True):
-            line[paths[id(row.path)][: row.depth]] = 0
-        return mask
+        for line, row in zip(seen, self.rows, strict=True):
+            line[paths[id(row.path)][: row.depth]] = True
+        return seen
+
+    def mask(self, length: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+        """Say the same to add to the scores, (rows, length): 0 for yes, minus infinity for no."""
+        return np.where(self.seen(length), np.float32(0), np.float32(-np.inf))
 
 
 class BranchAttend:
@@ -93,8 +97,8 @@ class BranchAttend:
 
     def keep(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> None:
         """Write every row into its cell."""
-        for shelf, rows, places, cells in self._writes:
-            self._store.write(shelf, layer, places, cells, key[0, :, rows], value[0, :, rows])
+        for slab, rows, places, cells in self._writes:
+            self._store.write(slab, layer, places, cells, key[0, :, rows], value[0, :, rows])
 
     def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
         """Attend room by room."""
@@ -109,7 +113,7 @@ class BranchAttend:
 
 
 class BatchAttend:
-    """Rows of branches, one attention call for each shelf: padded, but with few launches and few shapes.
+    """Rows of branches, one attention call for each slab: padded, but with few launches and few shapes.
 
     Meant for GPUs; tested on the CPU for equal answers only.
     """
@@ -120,23 +124,23 @@ class BatchAttend:
         self._store = store
         self._writes = list(_writes(groups, device))
         self._masks, self._lines = [], []
-        for shelf, rows, _, _ in self._writes:
-            mask, lines = _batch_mask([group for group in groups if group.room.shelf == shelf])
+        for slab, rows, _, _ in self._writes:
+            mask, lines = _batch_mask([group for group in groups if group.room.slab == slab])
             assert len(lines) == rows.stop - rows.start
             self._masks.append(torch.from_numpy(mask).to(device, dtype))
             self._lines.append(torch.tensor(lines, device=device))
 
     def keep(self, layer: int, key: torch.Tensor, value: torch.Tensor) -> None:
         """Write every row into its cell."""
-        for shelf, rows, places, cells in self._writes:
-            self._store.write(shelf, layer, places, cells, key[0, :, rows], value[0, :, rows])
+        for slab, rows, places, cells in self._writes:
+            self._store.write(slab, layer, places, cells, key[0, :, rows], value[0, :, rows])
 
     def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Attend shelf by shelf."""
+        """Attend slab by slab."""
         parts = []
-        for (shelf, rows, places, _), mask, lines in zip(self._writes, self._masks, self._lines, strict=True):
+        for (slab, rows, places, _), mask, lines in zip(self._writes, self._masks, self._lines, strict=True):
             rooms, _, most, length = mask.shape
-            keys, values = self._store.shelf(shelf)[:, layer, :rooms, :, :length]
+            keys, values = self._store.slab(slab)[:, layer, :rooms, :, :length]
             padded = query.new_zeros(rooms, query.shape[1], most, query.shape[3])
             padded[places, :, lines] = query[0, :, rows].transpose(0, 1)
             attended = scaled_dot_product_attention(padded, keys, values, attn_mask=mask)
@@ -147,7 +151,7 @@ class BatchAttend:
 def _batch_mask(
     groups: Sequence[Group],
 ) -> tuple[np.ndarray[tuple[int, int, int, int], np.dtype[np.float32]], list[int]]:
-    """Make the mask of all rooms of a shelf, (rooms, 1, most rows, length), and say in which line each row stands.
+    """Make the mask of all rooms of a slab, (rooms, 1, most rows, length), and say in which line each row stands.
 
     A line without a row sees nothing, and nobody reads what comes out.
     """
@@ -165,15 +169,12 @@ def _batch_mask(
 def _writes(
     groups: Sequence[Group], device: torch.device
 ) -> Iterator[tuple[int, slice, torch.Tensor, torch.Tensor]]:
-    """Yield each shelf with the slice of its rows and their places and cells; groups come shelf by shelf."""
+    """Yield each slab with the slice of its rows and their places and cells; groups come slab by slab."""
     start = 0
-    for shelf in sorted({group.room.shelf for group in groups}):
+    for slab in sorted({group.room.slab for group in groups}):
         inside = [
-            (group.room.place, row.cell)
-            for group in groups
-            if group.room.shelf == shelf
-            for row in group.rows
+            (group.room.place, row.cell) for group in groups if group.room.slab == slab for row in group.rows
         ]
         places, cells = torch.tensor(inside, device=device).unbind(1)
-        yield shelf, slice(start, start + len(inside)), places, cells
+        yield slab, slice(start, start + len(inside)), places, cells
         start += len(inside)

@@ -14,13 +14,12 @@ from qwen_audio.prefix import Clip, Prefix
 def encode_clips(model: QwenAudioForConditionalGeneration, clips: Sequence[Clip]) -> None:
     """Encode clips together, padded to the longest; each takes an equal share of the time."""
     began = time.monotonic()
-    longest = max(clip.features.shape[-1] for clip in clips)
-    padded = [
-        torch.nn.functional.pad(clip.features, (0, longest - clip.features.shape[-1])) for clip in clips
-    ]
-    features = torch.stack(padded)  # (clips, mels, frames)
-    lengths = torch.tensor([clip.frames for clip in clips])
-    spans = model.encode_audio(features.to(model.device), lengths)
+    mels = [clip.mel(model.device) for clip in clips]  # (mels, frames) each
+    longest = max(mel.shape[-1] for mel in mels)
+    features = torch.stack(  # (clips, mels, frames)
+        [torch.nn.functional.pad(mel, (0, longest - mel.shape[-1])) for mel in mels]
+    )
+    spans = model.encode_audio(features, torch.tensor([clip.frames for clip in clips]))
     wait_for_device(model)
     share = (time.monotonic() - began) / len(clips)
     for clip, span in zip(clips, spans, strict=True):

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from typing import Any
 
 import torch
 
@@ -20,15 +21,19 @@ from qwen_audio.branch import Branch
 from qwen_audio.decoding import go_on
 from qwen_audio.errors import AnswerNotFinite, EngineClosed, EngineOutOfMemory, InvalidPrompt
 from qwen_audio.faults import Halver
+from qwen_audio.features import Samples
 from qwen_audio.forward import Forward
 from qwen_audio.front import Front
 from qwen_audio.intake import Intake
 from qwen_audio.metrics import Metrics, Tally
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
+from qwen_audio.prefix import Prefix
 from qwen_audio.rooms import Shelf
 from qwen_audio.scheduling import Kept, Plan, Schedule
+from qwen_audio.static_step import make_steps
 from qwen_audio.store import Store
 from qwen_audio.strand import Strand
+from qwen_audio.tags import Prompt
 from qwen_audio.tokenizer import QwenAudioTokenizer
 from qwen_audio.tuning import Tuning
 
@@ -64,21 +69,35 @@ class Engine(Front):
         if config.max_position_embeddings > cells:
             shelves.append(Shelf(tuning.long_rooms, config.max_position_embeddings))
         trained = config.seq_length if config.use_dynamic_ntk else None
-        self._schedule = Schedule(shelves, tuning.step_positions, trained)
         together = model.device.type == "cuda" if tuning.together is None else tuning.together
-        store = Store(config, self._schedule.shelves, model.dtype, model.device)
+        store = Store(config, model.dtype, model.device, tuning.spare_bytes)
+        self._schedule = Schedule(shelves, tuning.step_positions, trained, store)
         self._forward = Forward(model, store, together=together)
+        self._static = make_steps(tuning, self._forward, store, model.device)
+        self._hears_on_device = (
+            model.device.type == "cuda" if tuning.device_features is None else tuning.device_features
+        )
         self._feeding = Halver()
         self._live: list[Strand] = []  # only the engine's thread reads it
-        self._tally = Tally(Metrics(places=places, cache_positions=places * cells))
+        self._tally = Tally(Metrics(places=places))
         self._intake = Intake(model, self._forward, tuning, self._tally)
         self._start()
 
     def metrics(self) -> Metrics:
         """Return a snapshot of what the engine holds and has done."""
         with self._changed:
-            now = {"places_taken": len(self._open), "waiting_branches": len(self._waiting)}
+            now: dict[str, Any] = {"places_taken": len(self._open), "waiting_branches": len(self._waiting)}
             return replace(self._tally.metrics, **now)
+
+    def open_parts(self, parts: Sequence[Prompt | Samples]) -> Prefix:
+        """Take a place as ``Front.open_parts`` says, and count it."""
+        prefix = super().open_parts(parts)
+        self._tally.add(prefixes_opened=1)
+        return prefix
+
+    def _submit(self, branch: Branch) -> None:
+        branch.future.add_done_callback(self._tally.end)
+        super()._submit(branch)
 
     def _check_branch(self, branch: Branch) -> None:
         super()._check_branch(branch)
@@ -166,6 +185,11 @@ class Engine(Front):
         groups = [
             Group(strands[0].kept, [row for strand in strands for row in strand.rows]) for strands in by_room
         ]
+        if self._static is not None and all(strand.wants_one for strand in strands):
+            shapes = self._static.shapes(groups)
+            if shapes is not None:
+                found = zip(ordered, *self._static.run(groups, shapes), strict=True)
+                return [Outcome(strand, id_, best) for strand, best, id_ in found]
         logprobs = self._forward.feed(groups)  # (asked rows, vocabulary)
         best, ids = (values.tolist() for values in logprobs.max(dim=-1))
         outcomes, first = [], 0
@@ -201,9 +225,9 @@ class Engine(Front):
 
     def _count_starts(self, plan: Plan[Branch], failed: dict[Kept, Exception]) -> None:
         begun = [kept for _, kept in plan.starts if kept not in failed]
-        first = sum(kept.prefix.positions for kept in plan.fill if kept not in failed)
-        reused = sum(kept.prefix.positions for kept in begun) - first
-        self._tally.add(branches=len(begun), reused_positions=reused)
+        new = [kept for kept in plan.fill if kept not in failed]
+        reused = sum(kept.prefix.positions for kept in begun) - sum(kept.prefix.positions for kept in new)
+        self._tally.add(branches=len(begun), prefixes_reused=len(begun) - len(new), reused_positions=reused)
 
     def _count_step(self, live: Sequence[Strand], seconds: float) -> None:
         chunks = len({strand.kept.prefix for strand in live})
@@ -220,13 +244,16 @@ class Engine(Front):
         self._tally.set(
             live_chunks=len({strand.kept.prefix for strand in self._live}),
             live_branches=len(self._live),
+            cache_rooms=self._schedule.rooms,
+            cache_positions=self._schedule.cells,
             cache_positions_used=self._schedule.used_cells,
+            evictions=self._schedule.evictions,
             halvings=self._feeding.halvings + self._intake.halvings,
         )
 
 
 def _room_order(strand: Strand) -> tuple[int, int]:
-    return strand.kept.room.shelf, strand.kept.room.place
+    return strand.kept.room.slab, strand.kept.room.place
 
 
 def _scores(strand: Strand, logprobs: torch.Tensor) -> dict[str, float]:

@@ -52,7 +52,7 @@ class Halver:
         if is_memory:
             self.halvings += 1
             self.most = len(items) // 2
-            _release_memory()
+            release_memory()
         half = len(items) // 2
         for part in (items[:half], items[half:]):
             self._try(part, work, fail)
@@ -63,7 +63,8 @@ def is_out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)
 
 
-def _release_memory() -> None:
+def release_memory() -> None:
+    """Give back what nobody holds any more, also what torch keeps for later."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -69,10 +69,14 @@ def log_mel(samples: Samples) -> torch.Tensor:
     Equals the frames of ``WhisperFeatureExtractor(feature_size=80)`` on the clip padded to 30 s (Radford et al.,
     2022). Raises what ``to_float`` raises.
     """
-    clip = to_float(samples)
+    return spectrogram(to_float(samples))
+
+
+def spectrogram(clip: torch.Tensor) -> torch.Tensor:
+    """Compute the same from what ``to_float`` returns, on the device where it lies."""
     kept = 2 * conv_frames(mel_frames(len(clip)))
     power = _power_spectrogram(clip)  # (bins, frames)
-    mel = torch.clamp(_mel_filters().T @ power, min=1e-10).log10()
+    mel = torch.clamp(_mel_filters(clip.device).T @ power, min=1e-10).log10()
     mel = torch.maximum(mel, mel.max() - DYNAMIC_RANGE)
     return ((mel + 4) / 4)[:, :kept].contiguous()
 
@@ -89,17 +93,19 @@ def _power_spectrogram(clip: torch.Tensor) -> torch.Tensor:
     reflected = max(0, len(clip) + right - WINDOW_SAMPLES)  # only the window's own end is mirrored
     padded = torch.nn.functional.pad(clip, (0, max(0, right - reflected)))[None]
     padded = torch.nn.functional.pad(padded, (half, reflected), mode="reflect")[0]
-    spectrum = torch.stft(padded, FFT_SAMPLES, HOP_SAMPLES, window=_hann(), center=False, return_complex=True)
+    spectrum = torch.stft(
+        padded, FFT_SAMPLES, HOP_SAMPLES, window=_hann(clip.device), center=False, return_complex=True
+    )
     return spectrum[:, :frames].abs() ** 2
 
 
 @cache
-def _hann() -> torch.Tensor:
-    return torch.hann_window(FFT_SAMPLES)
+def _hann(device: torch.device) -> torch.Tensor:
+    return torch.hann_window(FFT_SAMPLES).to(device)
 
 
 @cache
-def _mel_filters() -> torch.Tensor:
+def _mel_filters(device: torch.device) -> torch.Tensor:
     """Build the slaney mel filters, (201, 80)."""
     filters = mel_filter_bank(
         1 + FFT_SAMPLES // 2,
@@ -110,4 +116,4 @@ def _mel_filters() -> torch.Tensor:
         norm="slaney",
         mel_scale="slaney",
     )
-    return torch.from_numpy(filters.astype(np.float32))
+    return torch.from_numpy(filters.astype(np.float32)).to(device)

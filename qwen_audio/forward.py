@@ -53,6 +53,19 @@ class Forward:
         )
         return vocabulary_logprobs(model, model.lm_head(model.transformer.ln_f(hidden[asked])))
 
+    def next_ids(
+        self, ids: torch.Tensor, positions: torch.Tensor, factors: torch.Tensor, attend: Attend
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Feed rows that all want what follows, from tensors on the device, (rows,) each.
+
+        Returns the best log-probability and its id, (rows,) each. Never waits for the device.
+        """
+        model = self._model
+        hidden = self._run(model.transformer.wte(ids), positions, factors, attend)
+        logprobs = vocabulary_logprobs(model, model.lm_head(model.transformer.ln_f(hidden)))
+        best, found = logprobs.max(dim=-1)
+        return best, found
+
     def _run(
         self,
         hidden: torch.Tensor,

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 
@@ -27,8 +26,13 @@ from qwen_audio.features import SAMPLING_RATE, Samples
 from qwen_audio.loading import find_checkpoint, fingerprint
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
 from qwen_audio.prefix import Prefix, make_parts
+from qwen_audio.streaming import load_model
 from qwen_audio.tags import Prompt
 from qwen_audio.tokenizer import QwenAudioTokenizer
+
+Precision = Literal["auto", "float32", "bfloat16"]
+Weights = Literal["full", "int8"]
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 class Front(ABC):
@@ -55,6 +59,7 @@ class Front(ABC):
         self.places = places
         self._model = model.eval()
         self.tokenizer = tokenizer
+        self._hears_on_device = False  # whether features are computed where the model is
         self._changed = threading.Condition()  # guards everything below
         self._open: set[Prefix] = set()
         self._waiting: deque[Branch] = deque()
@@ -63,22 +68,44 @@ class Front(ABC):
         self._thread = threading.Thread(target=self._run, name=f"engine {name}", daemon=True)
 
     @classmethod
-    def load(cls, source: str | Path, *, device: str = "auto", dtype: str = "auto", places: int = 8) -> Self:
-        """Load a checkpoint's folder, or ``owner/name@commit`` from the hub, and start.
+    def load(
+        cls,
+        source: str | Path,
+        *,
+        device: str = "auto",
+        dtype: Precision = "auto",
+        weights: Weights = "full",
+        places: int = 8,
+        **options: Any,
+    ) -> Self:
+        """Load a checkpoint's folder, or ``owner/name@commit`` from the hub, and start; ``options`` are the engine's.
 
-        ``auto`` is the GPU in bfloat16 where there is one, else the CPU in float32. Raises the exceptions under
-        ``InvalidCheckpoint``.
+        ``auto`` is the GPU in bfloat16 where there is one, else the CPU in float32. With ``int8`` weights the layers
+        of the language model are rounded to 8 bits, and ``revision`` says so, because answers differ. Raises the
+        exceptions under ``InvalidCheckpoint``.
         """
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if dtype == "auto":
             dtype = "float32" if device == "cpu" else "bfloat16"
         folder = find_checkpoint(source)
-        model = load_model(folder, device, dtype)
+        model = load_model(folder, device, DTYPES[dtype], int8=weights == "int8")
         tokenizer = QwenAudioTokenizer.from_pretrained(folder)
         name = folder.resolve().name if Path(source).is_dir() else str(source).partition("@")[0]
-        options: dict[str, Any] = {"places": places, "name": name, "revision": fingerprint(folder)}
-        return cls(model, tokenizer, **options)
+        revision = fingerprint(folder) + ("-int8" if weights == "int8" else "")
+        return cls(model, tokenizer, places=places, name=name, revision=revision, **options)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs."""
+        device: torch.device = self._model.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the model computes in."""
+        dtype: torch.dtype = self._model.dtype
+        return dtype
 
     @property
     def free_places(self) -> int:
@@ -108,7 +135,7 @@ class Front(ABC):
 
         Raises what ``open`` raises, and ``InvalidPrompt`` for text that cannot stand before an answer.
         """
-        prefix = Prefix(self, make_parts(self.tokenizer, parts))
+        prefix = Prefix(self, make_parts(self.tokenizer, parts, on_device=self._hears_on_device))
         self._check_length(prefix.positions, "the prefix needs")
         with self._changed:
             self._refuse_when_ended()
@@ -188,17 +215,6 @@ class Front(ABC):
 def _again(error: QwenAudioError) -> QwenAudioError:
     """Make an equal error: one that several threads raise would collect all their tracebacks."""
     return type(error)(*error.args)
-
-
-def load_model(folder: Path, device: str, dtype: str) -> QwenAudioForConditionalGeneration:
-    """Load the weights, shard by shard onto the device where transformers can (it asks for ``accelerate``).
-
-    Else they are read once into host memory and moved from there.
-    """
-    straight = device != "cpu" and importlib.util.find_spec("accelerate") is not None
-    options: dict[str, Any] = {"device_map": {"": device}} if straight else {}
-    model = QwenAudioForConditionalGeneration.from_pretrained(folder, dtype=dtype, **options)
-    return model if straight else model.to(device)  # type: ignore[no-any-return]  # transformers is untyped
 
 
 def _check_vocabulary(model: QwenAudioForConditionalGeneration, tokenizer: QwenAudioTokenizer) -> None:

@@ -60,3 +60,11 @@ def official_state(model: Any) -> dict[str, torch.Tensor]:
     """Return the model's state under its official names; the tensors are the model's own."""
     state: dict[str, torch.Tensor] = revert_weight_conversion(model, model.state_dict())
     return state
+
+
+def official_names(model: Any) -> dict[str, str]:
+    """Map the official tensor names to those of the model, of which it has all."""
+    state: dict[str, torch.Tensor] = model.state_dict()
+    names = {id(tensor): name for name, tensor in state.items()}
+    official: dict[str, torch.Tensor] = revert_weight_conversion(model, state)
+    return {name: names[id(tensor)] for name, tensor in official.items()}

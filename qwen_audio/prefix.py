@@ -13,7 +13,7 @@ import torch
 from qwen_audio.answers import Answer
 from qwen_audio.branch import Branch, make_ask
 from qwen_audio.errors import InvalidPrompt
-from qwen_audio.features import Samples, audio_tokens, log_mel, mel_frames
+from qwen_audio.features import Samples, audio_tokens, log_mel, mel_frames, spectrogram, to_float
 from qwen_audio.tags import Prompt, Tag, TimeTag
 from qwen_audio.tokenizer import QwenAudioTokenizer
 
@@ -26,12 +26,20 @@ _AUDIO_TAGS = (Tag.AUDIO_START, Tag.AUDIO_END)
 
 @dataclass(eq=False)
 class Clip:
-    """One clip of a prefix; ``span`` is set by the engine's thread when it has been encoded."""
+    """One clip of a prefix, as features or as samples; ``span`` is set by the engine's thread when it is encoded."""
 
-    features: torch.Tensor  # (mels, frames)
     frames: int  # that the clip fills
+    features: torch.Tensor | None = None  # (mels, frames)
+    samples: torch.Tensor | None = None  # (samples,), for features that are computed where the model is
     span: torch.Tensor | None = None  # (positions, hidden)
     encode_seconds: float = 0.0
+
+    def mel(self, device: torch.device) -> torch.Tensor:
+        """Return the features on a device, (mels, frames)."""
+        if self.features is not None:
+            return self.features.to(device, non_blocking=True)
+        assert self.samples is not None, "a clip has features or samples"
+        return spectrogram(self.samples.to(device, non_blocking=True))
 
     @property
     def audio_tokens(self) -> int:
@@ -56,8 +64,10 @@ class Text:
         return len(self.ids)
 
 
-def make_parts(tokenizer: QwenAudioTokenizer, parts: Sequence[Prompt | Samples]) -> list[Clip | Text]:
-    """Turn prompts and clips into what a prefix holds.
+def make_parts(
+    tokenizer: QwenAudioTokenizer, parts: Sequence[Prompt | Samples], *, on_device: bool = False
+) -> list[Clip | Text]:
+    """Turn prompts and clips into what a prefix holds; ``on_device`` leaves the features to where the model is.
 
     Raises ``InvalidPrompt`` when there is nothing, or when a prompt spells an audio tag, which every clip brings
     along; else what ``log_mel`` raises.
@@ -65,7 +75,7 @@ def make_parts(tokenizer: QwenAudioTokenizer, parts: Sequence[Prompt | Samples])
     made: list[Clip | Text] = []
     for part in parts:
         if not isinstance(part, Prompt):
-            made.append(Clip(log_mel(part), mel_frames(len(part))))
+            made.append(_make_clip(part, on_device))
         elif any(tag in part.parts for tag in _AUDIO_TAGS):
             raise InvalidPrompt("give the clip itself: it brings its audio tags along")
         else:
@@ -73,6 +83,15 @@ def make_parts(tokenizer: QwenAudioTokenizer, parts: Sequence[Prompt | Samples])
     if not sum(part.positions for part in made):
         raise InvalidPrompt("a prefix needs a clip or text")
     return made
+
+
+def _make_clip(samples: Samples, on_device: bool) -> Clip:
+    frames = mel_frames(len(samples))
+    if not on_device:
+        return Clip(frames, features=log_mel(samples))
+    checked = to_float(samples)
+    # Pinned memory is copied to a GPU while it computes.
+    return Clip(frames, samples=checked.pin_memory() if torch.cuda.is_available() else checked)
 
 
 class Prefix:

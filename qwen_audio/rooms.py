@@ -1,18 +1,35 @@
-"""Count the cells of the cache: which room a prefix has, and which cells of it are free. Free of torch."""
+"""Count the cells of the cache: which room a prefix has, and which cells of it are free. Free of torch.
+
+Rooms get memory when they are needed, a slab of several at a time.
+"""
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
+
+FIRST_ROOMS = 4  # of a shelf's first slab; each further one doubles what there is
 
 
 @dataclass(frozen=True)
 class Shelf:
-    """Rooms of one size; ``cells`` is how many positions each holds."""
+    """Up to ``rooms`` rooms of one size; ``cells`` is how many positions each holds."""
 
     rooms: int
     cells: int
+
+    def next_slab(self, rooms: int) -> int:
+        """Say how many rooms the next slab should have, when there are so many."""
+        return min(max(FIRST_ROOMS, rooms), self.rooms - rooms)
+
+
+class Memory(Protocol):
+    """Where the memory of rooms comes from."""
+
+    def add(self, cells: int, rooms: int) -> tuple[int, int]:
+        """Get a slab for up to so many rooms of so many cells; return its number and how many it holds, 0 for none."""
 
 
 @dataclass(eq=False)
@@ -24,8 +41,9 @@ class Room:
     """
 
     shelf: int
-    place: int  # on its shelf
+    place: int  # in its slab
     cells: int
+    slab: int = 0  # its number among the slabs of all shelves
     prefix: int = 0  # cells that hold the prefix
     reserved: int = 0  # cells promised to branches
     length: int = 0  # cells that were ever used; those beyond need not be read

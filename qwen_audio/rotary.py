@@ -51,5 +51,6 @@ def query_scale(positions: torch.Tensor, config: QwenAudioConfig) -> torch.Tenso
     counted = positions.float() + 1
     if not config.use_logn_attn:
         return torch.ones_like(counted)
-    trained = torch.tensor(float(config.seq_length), device=positions.device)
+    # Made on the device: a copy from the host could not be recorded.
+    trained = torch.full((), float(config.seq_length), device=positions.device)
     return torch.clamp(counted.log() / trained.log(), min=1.0)

@@ -6,12 +6,14 @@ computed, but always some: so neither those who wait nor those who decode starve
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from qwen_audio.rooms import Room, Shelf
+from qwen_audio.errors import EngineOutOfMemory
+from qwen_audio.rooms import Memory, Room, Shelf
 
 
 class Held(Protocol):
@@ -80,19 +82,24 @@ class Plan(Generic[R]):
 class Schedule:
     """Knows the rooms and who lives there; only the engine's thread calls it."""
 
-    def __init__(self, shelves: Sequence[Shelf], step_positions: int, trained: int | None) -> None:
+    def __init__(
+        self, shelves: Sequence[Shelf], step_positions: int, trained: int | None, memory: Memory
+    ) -> None:
         self.shelves = tuple(sorted(shelves, key=lambda shelf: shelf.cells))
         self._step_positions = step_positions
         self._trained = trained  # the model's trained length, None without dynamic NTK
-        self._free = [
-            [Room(number, place, shelf.cells) for place in reversed(range(shelf.rooms))]
-            for number, shelf in enumerate(self.shelves)
-        ]
+        self._memory = memory
+        self._rooms = [0 for _ in self.shelves]  # that have memory
+        self._free: list[list[tuple[int, int, Room]]] = [[] for _ in self.shelves]  # heaps, by slab and place
         self._kept: dict[tuple[Held, int, int], Kept] = {}
         self._plans = 0
+        self.evictions = 0  # idle prefixes that lost their room
 
     def plan(self, waiting: Iterable[R]) -> Plan[R]:
-        """Choose from the branches that wait, first come first served; what is planned is reserved at once."""
+        """Choose from the branches that wait, first come first served; what is planned is reserved at once.
+
+        Raises ``EngineOutOfMemory`` when there is no memory for a single room of the size that is needed.
+        """
         self._plans += 1
         plan: Plan[R] = Plan()
         left = self._step_positions
@@ -122,7 +129,7 @@ class Schedule:
     def drop(self, kept: Kept) -> None:
         """Forget a kept prefix; its room is free."""
         del self._kept[kept.key]
-        self._free[kept.room.shelf].append(kept.room)
+        self._put_free(kept.room)
 
     def sweep(self) -> None:
         """Free the rooms of closed prefixes on which nothing grows any more."""
@@ -138,6 +145,16 @@ class Schedule:
         """How many cells hold something that is needed."""
         return sum(kept.room.used for kept in self._kept.values())
 
+    @property
+    def rooms(self) -> int:
+        """How many rooms have memory."""
+        return sum(self._rooms)
+
+    @property
+    def cells(self) -> int:
+        """How many cells these rooms have."""
+        return sum(rooms * shelf.cells for rooms, shelf in zip(self._rooms, self.shelves, strict=True))
+
     def _key(self, request: Request) -> tuple[Held, int, int]:
         prefix, ask = request.prefix, request.ask
         factor = ntk_factor(prefix.positions + len(ask.prompt), self._trained)
@@ -147,16 +164,32 @@ class Schedule:
 
     def _admit(self, key: tuple[Held, int, int], plan: Plan[R]) -> Kept | None:
         prefix, factor, shelf = key
-        if not self._free[shelf]:
+        if not self._free[shelf] and not self._grow(shelf):
             idle = [kept for kept in self._kept.values() if kept.room.shelf == shelf and not kept.live]
             if not idle:
                 return None
+            self.evictions += 1
             self.drop(min(idle, key=lambda kept: kept.used))  # it is computed again when somebody asks
-        kept = Kept(prefix, factor, self._free[shelf].pop())
+        kept = Kept(prefix, factor, heapq.heappop(self._free[shelf])[-1])
         kept.room.settle(prefix.positions)
         self._kept[key] = kept
         plan.fill.append(kept)
         return kept
+
+    def _grow(self, number: int) -> bool:
+        """Get memory for more rooms; False when there is none, or all rooms of the shelf have theirs."""
+        shelf, rooms = self.shelves[number], self._rooms[number]
+        wanted = shelf.next_slab(rooms)
+        slab, got = self._memory.add(shelf.cells, wanted) if wanted else (0, 0)
+        if not rooms and not got:
+            raise EngineOutOfMemory(f"there is no memory for a single room of {shelf.cells} positions")
+        self._rooms[number] += got
+        for place in range(got):
+            self._put_free(Room(number, place, shelf.cells, slab))
+        return got > 0
+
+    def _put_free(self, room: Room) -> None:
+        heapq.heappush(self._free[room.shelf], (room.slab, room.place, room))
 
 
 def ntk_factor(length: int, trained: int | None) -> int:

@@ -1,4 +1,4 @@
-"""Hold the keys and values of every room in static tensors that never move.
+"""Hold the keys and values of every room in tensors that never move, and get memory for more of them.
 
 What they hold is always finite: a masked cell counts for nothing only as long as zero times its value is zero. So
 what is not finite is written as zero, and whoever wrote it is told by its own scores, which stay as they are.
@@ -6,62 +6,126 @@ what is not finite is written as zero, and whoever wrote it is told by its own s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable
 
 import torch
 
 from qwen_audio.configuration import QwenAudioConfig
-from qwen_audio.rooms import Room, Shelf
+from qwen_audio.faults import is_out_of_memory, release_memory
+from qwen_audio.rooms import Room
+
+logger = logging.getLogger(__name__)
+
+
+def free_bytes(device: torch.device) -> int | None:
+    """Say how much memory of a GPU can still be had; None on a CPU, which gives memory to a page when it is written."""
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
 class Store:
-    """The tensors of each shelf, (keys and values, layers, rooms, heads, cells, head)."""
+    """The slabs, each a tensor (keys and values, layers, rooms, heads, cells + 1, head); the rooms' ``Memory``.
+
+    A slab is only made when its memory is free beside ``spare_bytes``, and smaller when it is not. The cell behind
+    the last one belongs to nobody and is never read: rows that only fill a batch up write there.
+    """
 
     def __init__(
-        self, config: QwenAudioConfig, shelves: Sequence[Shelf], dtype: torch.dtype, device: torch.device
+        self,
+        config: QwenAudioConfig,
+        dtype: torch.dtype,
+        device: torch.device,
+        spare_bytes: int,
+        free: Callable[[torch.device], int | None] = free_bytes,
     ) -> None:
         self._config = config
-        self._shelves = shelves
         self._dtype = dtype
         self._device = device
-        self._tensors: dict[int, torch.Tensor] = {}
+        self._spare_bytes = spare_bytes
+        self._free = free
+        self._slabs: list[torch.Tensor] = []
+        self._is_short = False  # memory was short although it seemed free: nothing more is asked for
+        self._has_told = False
 
-    def shelf(self, number: int) -> torch.Tensor:
-        """Return a shelf's tensor; it is made when it is first needed, because few meet a long prompt.
+    def add(self, cells: int, rooms: int) -> tuple[int, int]:
+        """Make a slab of up to ``rooms`` rooms; return its number and how many it holds, 0 when memory is short."""
+        wanted, free = rooms, self._free(self._device)
+        if free is not None:
+            rooms = min(rooms, max(0, free - self._spare_bytes) // self.room_bytes(cells))
+        while rooms and not self._is_short:
+            slab = self._try(cells, rooms)
+            if slab is not None:
+                self._slabs.append(slab)
+                break
+            self._is_short = rooms == 1
+            rooms //= 2
+        rooms = 0 if self._is_short else rooms
+        if rooms < wanted and not self._has_told:
+            self._has_told = True
+            logger.warning(
+                "memory is short: %d more rooms were wanted for the cache and %d could be made; fewer chunks are "
+                "heard at a time. Set EARWITNESS_PLACES lower, or leave more memory free",
+                wanted,
+                rooms,
+            )
+        return len(self._slabs) - 1, rooms
 
-        On a CPU the system gives memory to a page when it is first written.
-        """
-        if number not in self._tensors:
-            rooms, cells = self._shelves[number].rooms, self._shelves[number].cells
-            layers, heads = self._config.num_hidden_layers, self._config.num_attention_heads
-            shape = (2, layers, rooms, heads, cells, self._config.kv_channels)
-            self._tensors[number] = torch.zeros(shape, dtype=self._dtype, device=self._device)
-        return self._tensors[number]
+    def room_bytes(self, cells: int) -> int:
+        """Say how much memory a room takes."""
+        config = self._config
+        width = config.num_attention_heads * config.kv_channels
+        return 2 * config.num_hidden_layers * width * (cells + 1) * self._dtype.itemsize
+
+    def slab(self, number: int) -> torch.Tensor:
+        """Return a slab's tensor."""
+        return self._slabs[number]
 
     def room(self, room: Room, layer: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the keys and the values of a room up to its length, (1, heads, length, head) each."""
-        keys, values = self.shelf(room.shelf)[:, layer, room.place, None, :, : room.length]
+        keys, values = self._slabs[room.slab][:, layer, room.place, None, :, : room.length]
         return keys, values
 
     def fill(self, room: Room, layer: int, key: torch.Tensor, value: torch.Tensor) -> None:
         """Write a prefix into its room: (heads, positions, head) each."""
-        target = self.shelf(room.shelf)[:, layer, room.place, :, : room.prefix]
-        target[0], target[1] = _finite(key), _finite(value)
+        target = self._slabs[room.slab][:, layer, room.place, :, : room.prefix]
+        target[0], target[1] = finite(key), finite(value)
 
     def write(
         self,
-        shelf: int,
+        slab: int,
         layer: int,
         places: torch.Tensor,
         cells: torch.Tensor,
         key: torch.Tensor,
         value: torch.Tensor,
     ) -> None:
-        """Write rows into cells of rooms of one shelf: places and cells (rows,), the rest (heads, rows, head)."""
-        keys, values = self.shelf(shelf)[:, layer]
-        keys[places, :, cells] = _finite(key).transpose(0, 1)
-        values[places, :, cells] = _finite(value).transpose(0, 1)
+        """Write rows into cells of rooms of one slab: places and cells (rows,), the rest (heads, rows, head)."""
+        keys, values = self._slabs[slab][:, layer]
+        keys[places, :, cells] = finite(key).transpose(0, 1)
+        values[places, :, cells] = finite(value).transpose(0, 1)
+
+    def _try(self, cells: int, rooms: int) -> torch.Tensor | None:
+        config = self._config
+        shape = (
+            2,
+            config.num_hidden_layers,
+            rooms,
+            config.num_attention_heads,
+            cells + 1,
+            config.kv_channels,
+        )
+        try:
+            return torch.zeros(shape, dtype=self._dtype, device=self._device)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+        release_memory()  # out here the error is gone, and with it what it held
+        return None
 
 
-def _finite(states: torch.Tensor) -> torch.Tensor:
+def finite(states: torch.Tensor) -> torch.Tensor:
+    """Return states with zero in place of what is not finite."""
     return torch.nan_to_num(states, nan=0.0, posinf=0.0, neginf=0.0)

@@ -43,6 +43,11 @@ class Strand:
         """Feed a new token next."""
         self.rows = self._lay((id_,))
 
+    @property
+    def wants_one(self) -> bool:
+        """Whether it feeds one id and wants the next one."""
+        return len(self.rows) == 1 and self.branch.ask.candidates is None
+
     def _lay(self, ids: Sequence[int]) -> list[Row]:
         """Lay ids behind each other: what follows the last one is asked."""
         first = len(self._path)

@@ -58,6 +58,16 @@ class Settings(BaseSettings):
         "Empty: none, and tasks that need one are refused.",
     )
     device: str = Field("auto", description="Where the model runs: auto, cpu, cuda or cuda:N.")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto", description="What the model computes in. auto: bfloat16 on a GPU, float32 on a CPU."
+    )
+    weights: Literal["full", "int8"] = Field(
+        "full",
+        description="How the layers of the language model are kept: full, or int8, which saves memory and costs time.",
+    )
+    cuda_graphs: bool = Field(
+        False, description="Whether steps on a GPU are recorded and replayed. Not yet tried on one."
+    )
     places: int = Field(8, ge=1, le=1024, description="Chunks that one model process holds at a time.")
     api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
     api_port: int = Field(8000, ge=0, le=65535, description="Port that the API listens on.")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from qwen_audio.bundled import find_bundled
 from qwen_audio.tiny import write_tiny
+from qwen_audio.tuning import Tuning
 from settings import Settings
 
 UNTRAINED = "tiny"
@@ -18,3 +20,14 @@ def find_source(settings: Settings, model: str) -> str | Path:
     folder = settings.data_dir.absolute() / "models" / UNTRAINED
     write_tiny(folder)
     return folder
+
+
+def load_options(settings: Settings) -> dict[str, Any]:
+    """Return how the settings want a model loaded, as ``Engine.load`` takes it."""
+    tuning = Tuning(decode="graph" if settings.cuda_graphs else "plain")
+    return {
+        "device": settings.device,
+        "dtype": settings.precision,
+        "weights": settings.weights,
+        "tuning": tuning,
+    }

@@ -1,4 +1,4 @@
-"""Be the GPU worker process: one engine, one feeder. It and the evaluation are all that reaches torch here."""
+"""Be the GPU worker process: one engine, one feeder. It, the evaluation and the bench are all that reach torch here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from transformers.utils.logging import disable_progress_bar
 from db.states import PassKind
 from qwen_audio.engine import Engine
 from settings import Settings
-from workers.checkpoints import find_source
+from workers.checkpoints import find_source, load_options
 from workers.context import WorkerContext
 from workers.process import run_worker
 from workers.runner import Lane
@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 def load_engine(settings: Settings, model: str) -> Engine:
     """Load a model by the name that settings give it."""
     # As many places again for windows of chunks, which some tasks hear by themselves.
-    return Engine.load(find_source(settings, model), device=settings.device, places=2 * settings.places)
+    return Engine.load(find_source(settings, model), places=2 * settings.places, **load_options(settings))
 
 
 def open_lanes(context: WorkerContext) -> Sequence[Lane]:

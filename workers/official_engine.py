@@ -12,7 +12,7 @@ from qwen_audio.engine import Engine
 from qwen_audio.features import Samples, audio_tokens, log_mel, mel_frames
 from qwen_audio.tags import Prompt, Tag
 from settings import Settings
-from workers.checkpoints import find_source
+from workers.checkpoints import find_source, load_options
 
 
 class OfficialEngine(Engine):
@@ -63,5 +63,5 @@ class OfficialEngine(Engine):
 def load_engine(settings: Settings) -> OfficialEngine:
     """Load the model that the settings name, as the GPU worker does."""
     return OfficialEngine.load(
-        find_source(settings, settings.model), device=settings.device, places=settings.places
+        find_source(settings, settings.model), places=settings.places, **load_options(settings)
     )

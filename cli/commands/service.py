@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.client import ApiClient
+from cli.errors import MissingPackages
 from cli.terminal import say
 from settings import Settings, load_settings
 
@@ -77,11 +78,48 @@ def api(
 
 def worker(
     kind: Annotated[
-        WorkerKind, typer.Option(help="cpu: decode, plan, finish. gpu: hear. chat: free questions.")
-    ],
+        WorkerKind | None,
+        typer.Option(help="cpu: decode, plan, finish. gpu: hear. chat: free questions. With --gpus: gpu."),
+    ] = None,
+    gpus: Annotated[
+        str | None,
+        typer.Option(help="One model worker on each GPU, kept running: all, or numbers as in 0,1."),
+    ] = None,
 ) -> None:
-    """Run one worker alone."""
+    """Run one worker alone, or one on each GPU."""
+    if gpus is not None:
+        if kind is WorkerKind.CPU:
+            raise typer.BadParameter("a CPU worker uses no GPU: leave --gpus out", param_hint="--gpus")
+        _work_on(gpus, kind or WorkerKind.GPU)
+        return
+    if kind is None:
+        raise typer.BadParameter(
+            f"give one of {', '.join(map(repr, map(str, WorkerKind)))}", param_hint="--kind"
+        )
     os.execv(sys.executable, [sys.executable, "-m", f"workers.{kind}"])  # noqa: S606 - one of our own modules
+
+
+def _work_on(gpus: str, kind: WorkerKind) -> None:
+    """Keep a worker running on each GPU until a signal comes; raises ``CliError`` for what cannot start."""
+    from cli.gpus import choose_gpus, list_gpus, worker_commands
+    from cli.service import MODEL_PACKAGES, missing_packages
+    from cli.supervisor import Supervisor
+
+    if missing := missing_packages(MODEL_PACKAGES):
+        raise MissingPackages(f"missing Python packages: {', '.join(missing)}. Run pip install -e '.[gpu]'")
+    load_settings()  # a wrong value is said once, and not by every worker
+    with _stop_on_signals() as stop:
+        commands = worker_commands(kind, choose_gpus(gpus, list_gpus()))
+        supervisor = Supervisor(commands, tell=say)
+        try:
+            supervisor.start()
+            say(f"started {', '.join(supervisor.pids)}")
+            while not stop.wait(PAUSE_SECONDS):
+                supervisor.poll()
+            say("stopping")
+        finally:
+            supervisor.stop()
+    say("stopped")
 
 
 def _settings(**overrides: Any) -> Settings:

@@ -7,6 +7,7 @@ import pytest
 
 from bench import engine, engine_gpu
 from bench.models import TASKS, Size, forced_lengths, shortened
+from qwen_audio.metrics import Metrics
 
 TINY = Size(hidden=64, layers=2, heads=2, audio_width=32, audio_layers=1, audio_heads=2)
 LOAD = engine.Load(TINY, chunks=2, seconds=1.0, tasks=shortened(TASKS, 5), mixed_chunks=5)
@@ -68,11 +69,20 @@ def test_the_gpu_script_runs_small_on_a_cpu(monkeypatch, capsys):
     monkeypatch.setattr(engine_gpu.torch.cuda, "is_available", lambda: False)
     engine_gpu.main(["--small"])
     found = _json(capsys)
-    assert found["equal_ids"] == 1
+    assert found["equal_ids"] == found["equal_ids_replayed"] == 1
     for name in ("words", "plain"):
-        assert found[f"vs_peer_{name}"] > 0
-        assert found[f"prefill_{name}_4"] > 0
-        assert found[f"decode_{name}_4"] > 0
+        for way in ("", "_replayed"):
+            assert found[f"vs_peer_{name}{way}"] > 0
+            assert found[f"prefill_{name}_4{way}"] > 0
+            assert found[f"decode_{name}_4{way}"] > 0
+
+
+def test_only_what_happened_between_two_snapshots_is_counted():
+    before = Metrics(steps=3, prefills=1, busy_seconds=2.0, encode_seconds=0.5, prefill_seconds=0.5)
+    after = Metrics(steps=10, prefills=4, busy_seconds=9.0, encode_seconds=1.5, prefill_seconds=2.5)
+    found = engine_gpu.since(before, after)
+    assert (found.steps, found.prefills, found.busy_seconds) == (7, 3, 7.0)
+    assert (found.encode_seconds, found.prefill_seconds) == (1.0, 2.0)
 
 
 def test_the_gpu_script_asks_for_a_gpu(monkeypatch, capsys):

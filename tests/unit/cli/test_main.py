@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-COMMANDS = ("up", "api", "worker", "submit", "status", "results", "tasks", "db", "doctor", "demo")
+COMMANDS = ("up", "api", "worker", "bench", "submit", "status", "results", "tasks", "db", "doctor", "demo")
 
 
 def test_help_lists_every_command(run):

@@ -54,15 +54,15 @@ def _ask_all(engine, clip, names):
 NAMES = ("syn_1s005.wav", "syn_3s217.wav")
 
 
-@pytest.mark.parametrize("together", [False, True])
+@pytest.mark.parametrize("tuning", [Tuning(), Tuning(together=True), Tuning(decode="static")])
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_branch_that_is_not_finite_fails_alone_among_those_of_its_chunk(
-    tiny_folder, tiny_tokenizer, clip, expected, together, value
+    tiny_folder, tiny_tokenizer, clip, expected, tuning, value
 ):
     model = QwenAudioForConditionalGeneration.from_pretrained(tiny_folder, dtype="float32")
     with torch.no_grad():
         model.transformer.wte.weight[tiny_tokenizer.id_of(Tag.SONIC)] = value
-    with Engine(model, tiny_tokenizer, tuning=Tuning(together=together)) as engine:
+    with Engine(model, tiny_tokenizer, tuning=tuning) as engine:
         prefix = engine.open(clip(NAMES[0]))
         good = [prefix.branch(prompt, 12) for prompt in (TRANSCRIBE, CAPTION)]
         bad = [prefix.branch(SONIC, 12), prefix.branch(SONIC, 1, score=[Tag.EN])]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen_audio.configuration import QwenAudioConfig
+from qwen_audio.errors import EngineOutOfMemory
 from qwen_audio.rooms import Shelf
 from qwen_audio.rotary import ntk_alpha
 from qwen_audio.scheduling import Schedule, ntk_factor
@@ -34,8 +35,22 @@ class Request:
     ask: Ask = field(default_factory=Ask)
 
 
-def _schedule(places=2, cells=200, long_rooms=1, step_positions=1000, trained=None):
-    return Schedule([Shelf(long_rooms, 1000), Shelf(places, cells)], step_positions, trained)
+class Heap:
+    """Memory for so many rooms in all, given in slabs."""
+
+    def __init__(self, rooms=1000):
+        self.rooms = rooms
+        self.slabs = []
+
+    def add(self, cells, rooms):
+        got = min(rooms, self.rooms - sum(size for _, size in self.slabs))
+        self.slabs.append((cells, got))
+        return len(self.slabs) - 1, got
+
+
+def _schedule(places=2, cells=200, long_rooms=1, step_positions=1000, trained=None, memory=None):
+    shelves = [Shelf(long_rooms, 1000), Shelf(places, cells)]
+    return Schedule(shelves, step_positions, trained, memory or Heap())
 
 
 def _started(plan):
@@ -136,16 +151,66 @@ def test_a_dropped_prefix_is_computed_again():
     assert [kept.prefix for kept in schedule.plan([Request(chunk)]).fill] == [chunk]
 
 
+def test_rooms_get_memory_when_they_are_needed_in_slabs_that_double():
+    memory = Heap()
+    schedule = _schedule(places=20, step_positions=10**6, memory=memory)
+    assert (schedule.rooms, schedule.cells) == (0, 0)
+    schedule.plan([Request(Chunk())])
+    assert (schedule.rooms, schedule.cells) == (4, 800)
+    schedule.plan([Request(Chunk()) for _ in range(4)])
+    assert schedule.rooms == 8
+    schedule.plan([Request(Chunk()) for _ in range(30)])
+    assert [size for _, size in memory.slabs] == [4, 4, 8, 4]
+    assert schedule.cells == 20 * 200
+
+
+def test_a_room_that_was_used_is_taken_before_another_gets_memory():
+    memory = Heap()
+    schedule = _schedule(places=20, memory=memory)
+    for _ in range(9):
+        request = Request(Chunk())
+        ((_, kept),) = schedule.plan([request]).starts
+        assert (kept.room.slab, kept.room.place) == (
+            0,
+            0,
+        )  # the lowest: one call attends to what lies together
+        schedule.end(kept, [], request.ask.cells)
+        request.prefix.is_closed = True
+        schedule.sweep()
+    assert schedule.rooms == 4
+
+
+def test_where_memory_is_short_an_idle_prefix_gives_up_its_room_and_others_wait():
+    schedule = _schedule(places=20, memory=Heap(2))
+    first, second, third, fourth = (Request(Chunk()) for _ in range(4))
+    plan = schedule.plan([first, second, third])
+    assert _started(plan) == [first, second]
+    assert _started(schedule.plan([third])) == []
+    schedule.end(plan.starts[0][1], [], 10)
+    assert _started(schedule.plan([third, fourth])) == [third]
+    assert (schedule.rooms, schedule.evictions) == (2, 1)
+
+
+def test_no_memory_for_a_single_room_is_said_instead_of_waiting_for_ever():
+    with pytest.raises(EngineOutOfMemory, match="200 positions"):
+        _schedule(memory=Heap(0)).plan([Request(Chunk())])
+    schedule = _schedule(places=4, cells=150, memory=Heap(4))
+    schedule.plan([Request(Chunk())])
+    with pytest.raises(EngineOutOfMemory, match="1000 positions"):
+        schedule.plan([Request(Chunk(), Ask(cells=300))])
+
+
 @settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(1, 400), st.integers(1, 300), st.integers(1, 20)), min_size=1, max_size=30
     ),
-    st.integers(1, 4),
+    st.integers(1, 12),
     st.integers(50, 1500),
+    st.integers(13, 20),
 )
-def test_everything_that_fits_starts_in_the_end_and_every_cell_comes_back(asked, places, budget):
-    schedule = Schedule([Shelf(places, 300), Shelf(1, 800)], budget, 512)
+def test_everything_that_fits_starts_in_the_end_and_every_cell_comes_back(asked, places, budget, memory):
+    schedule = Schedule([Shelf(places, 300), Shelf(1, 800)], budget, 512, Heap(memory))
     waiting = [Request(Chunk(size), Ask((1,) * prompt, prompt + cells)) for size, cells, prompt in asked]
     waiting += [Request(request.prefix, Ask()) for request in waiting[::2]]
     growing = []
@@ -157,6 +222,8 @@ def test_everything_that_fits_starts_in_the_end_and_every_cell_comes_back(asked,
             assert kept.prefix is request.prefix
             growing.append((request, kept, kept.room.take(request.ask.cells)))
             waiting.remove(request)
+        taken_rooms = [kept.room for kept in schedule._kept.values()]
+        assert len({(room.slab, room.place) for room in taken_rooms}) == len(taken_rooms)
         held = [(kept.room, cell) for _, kept, cells in growing for cell in cells]
         assert len(set(held)) == len(held)  # nobody shares a cell
         assert all(

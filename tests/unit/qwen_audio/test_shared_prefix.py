@@ -31,6 +31,7 @@ SECONDS = 60
 SMALL_STEPS = Tuning(step_positions=1, call_positions=1, call_frames=1)
 FULL_ROOMS = Tuning(cells=790, long_rooms=2)  # a clip of 30 s leaves 38 cells, fewer than five branches want
 TOGETHER = Tuning(together=True)
+STATIC = Tuning(decode="static", device_features=True)
 
 
 @pytest.fixture(scope="module", params=["tiny", "golden", "mini"])
@@ -58,7 +59,7 @@ def _same(answer, expected):
     assert answer.logprobs == pytest.approx(expected.logprobs, abs=2e-4)
 
 
-@pytest.mark.parametrize("tuning", [Tuning(), TOGETHER, SMALL_STEPS, FULL_ROOMS])
+@pytest.mark.parametrize("tuning", [Tuning(), TOGETHER, SMALL_STEPS, FULL_ROOMS, STATIC])
 def test_every_branch_gets_what_the_plain_engine_gives_in_any_batch_and_order(checkpoint, clip, tuning):
     model, tokenizer, limits, expected, scores = checkpoint
     with Engine(model, tokenizer, tuning=tuning) as engine:
@@ -115,7 +116,7 @@ def test_the_bundled_checkpoint_answers_as_without_any_cache(mini_model, mini_to
             assert list(future.result(SECONDS).ids) == recompute(mini_model, ids, [samples], 10, stop)
 
 
-@pytest.mark.parametrize("tuning", [Tuning(), TOGETHER])
+@pytest.mark.parametrize("tuning", [Tuning(), TOGETHER, STATIC])
 def test_a_prompt_beyond_the_trained_length_gets_a_prefix_of_its_own_factor(
     tiny_model, tiny_tokenizer, clip, tuning
 ):

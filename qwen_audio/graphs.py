@@ -1,0 +1,44 @@
+"""Record work on a GPU once and replay it with a single launch. No GPU was at hand when this was written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+import torch
+
+T = TypeVar("T")
+
+
+class Recorder(Protocol):
+    """Makes a replay of work that reads and writes tensors that stay."""
+
+    def record(self, work: Callable[[], T]) -> Callable[[], T]:
+        """Record work without keeping its result; the replay returns the same tensors each time, filled anew."""
+
+
+class GraphRecorder:
+    """Records CUDA graphs, which share one pool of memory: they never run side by side."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._pool = torch.cuda.graph_pool_handle()
+
+    def record(self, work: Callable[[], T]) -> Callable[[], T]:
+        """Run work once on another stream, so that libraries are set up, then capture it; raises what CUDA raises."""
+        with torch.cuda.device(self._device):
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                work()
+            torch.cuda.current_stream().wait_stream(side)
+            graph = torch.cuda.CUDAGraph()
+            # Only this thread is captured: others pin memory for new clips meanwhile.
+            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
+                result = work()
+
+        def replay() -> T:
+            graph.replay()
+            return result
+
+        return replay
