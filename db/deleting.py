@@ -60,8 +60,8 @@ def delete_job(session: Session, tenant: str, job_id: str, *, actor: str) -> Non
     expire_job(session, job, actor=actor)
 
 
-def expire_job(session: Session, job: Job, *, actor: str) -> None:
-    """End a job's time: cancel it if it still runs, and open the pass that removes it.
+def expire_job(session: Session, job: Job, *, actor: str) -> bool:
+    """End a job's time: cancel it if it still runs, and open the pass that removes it; False when there is one.
 
     The caller holds the job row exclusively.
     """
@@ -73,8 +73,9 @@ def expire_job(session: Session, job: Job, *, actor: str) -> None:
         .where(Job.id == job.id, or_(Job.expires_at.is_(None), Job.expires_at > database_now()))
         .values(expires_at=database_now()),
     )
+    opened = open_retire(session, job)
     record_event(session, "job.expired", tenant=job.tenant, job_id=job.id, actor=actor)
-    open_retire(session, job)
+    return opened
 
 
 def is_expired(session: Session, job: Job) -> bool:

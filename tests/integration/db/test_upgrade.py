@@ -18,7 +18,6 @@ from db.tables import Table
 from db.upgrade import SchemaOutdated, _config, check_schema, current_revision, newest_revision, upgrade
 from db.views import view_definitions
 
-
 JOB, LINK, RECORDING = (f"01989d5e-0000-7000-8000-00000000000{number}" for number in (1, 2, 3))
 NOW = "2026-11-25 00:00:00+00"
 
