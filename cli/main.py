@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from cli.commands import database, demo, doctor, evaluate, jobs, service
+from cli.commands import database, demo, doctor, evaluate, job_actions, jobs, service
 from cli.errors import CliError
 from cli.terminal import err, plain
 from settings import InvalidSettings
@@ -41,6 +41,8 @@ app = typer.Typer(
     help="Listen to audio archives and write down, in SQL, what was heard.",
 )
 for command in (service.up, jobs.submit, jobs.status, jobs.results, jobs.tasks):
+    app.command()(command)
+for command in (job_actions.cancel, job_actions.retry, job_actions.extend, job_actions.delete):
     app.command()(command)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)

@@ -1,8 +1,9 @@
-"""Count again what is counted as it happens, and set right what differs: counters are a convenience, rows are the truth."""
+"""Count again what is counted as it happens, and set right what differs: the rows are the truth."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, func, or_, select
 from sqlalchemy.orm import Session
@@ -56,7 +57,7 @@ def recount(session: Session, job_id: str) -> dict[str, tuple[int, int]]:
 _COLUMNS = ("recordings_total", *COUNTED_STATES, "sources_open")
 
 
-def _counts(which: ColumnElement[bool]) -> Select[tuple[str, int]]:
+def _counts(which: ColumnElement[bool]) -> Select[Any]:
     sources_open = (
         select(func.count())
         .where(JobSource.job_id == Job.id, JobSource.state == SourceState.EXPANDING)

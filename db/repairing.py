@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import Select, and_, exists, or_, select
+from sqlalchemy import and_, exists, or_, select
 from sqlalchemy.orm import Session
 
 from db.cancelling import open_retire
@@ -120,7 +121,7 @@ def retire_again(session: Session, job_id: str) -> bool:
     return open_retire(session, job)
 
 
-def _idle_links() -> Select[tuple[str, str, str, str | None]]:
+def _idle_links() -> Any:
     own = exists().where(
         Pass.job_recording_id == JobRecording.id,
         Pass.kind.in_((PassKind.PLAN, PassKind.FINISH)),
@@ -144,7 +145,7 @@ def _idle_links() -> Select[tuple[str, str, str, str | None]]:
     )
 
 
-def _idle_sources() -> Select[tuple[str, str]]:
+def _idle_sources() -> Any:
     own = exists().where(
         Pass.source_id == JobSource.id, Pass.kind == PassKind.EXPAND, Pass.state.in_(OPEN_PASS_STATES)
     )

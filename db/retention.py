@@ -50,13 +50,13 @@ def drop_timeline(session: Session, recording_id: str, days: float) -> str | Non
 
 
 def named_timelines(session: Session, recording_ids: Collection[str]) -> set[str]:
-    """Return the timelines that these recordings name."""
+    """Return the last names of the timelines that these recordings have: each is used once, whatever lies before it."""
     found = session.scalars(
         select(Recording.timeline_uri).where(
             Recording.id.in_(recording_ids), Recording.timeline_uri.is_not(None)
         )
     )
-    return {uri for uri in found if uri is not None}
+    return {uri.rpartition("/")[2] for uri in found if uri is not None}
 
 
 def forget_old_keys(session: Session, hours: float = KEY_HOURS) -> int:

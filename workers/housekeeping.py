@@ -80,7 +80,7 @@ class Housekeeper:
         }
         with self._context.database.read() as session:
             named = named_timelines(session, set(old.values()))
-        return delete_objects(self._context, sorted(old.keys() - named))
+        return delete_objects(self._context, [uri for uri in old if uri.rpartition("/")[2] not in named])
 
     def collect_uploads(self) -> int:
         """Delete uploads that no job names, some time after they came."""

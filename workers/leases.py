@@ -52,8 +52,8 @@ class Lease:
 class LeaseKeeper:
     """Hold the leases of a process, renew them every quarter of their length, and look twice a second for lost ones.
 
-    A cancel takes the pass from its worker, which is told at the next look. When the database does not answer, the leases run out there and others take the work over; the epoch keeps
-    what this process still does from counting.
+    A cancel takes the pass from its worker, which is told at the next look. When the database does not answer, the
+    leases run out there and others take the work over; the epoch keeps what this process still does from counting.
     """
 
     def __init__(self, database: Database, lease_seconds: float) -> None:

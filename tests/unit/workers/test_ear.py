@@ -42,8 +42,8 @@ def test_an_engine_that_is_gone_ends_its_process_and_the_pass_fails(
     lease: Any = SimpleNamespace(claim=SimpleNamespace(tenant="default"), check=lambda: None)
     monkeypatch.setattr(understand, "load_understand", lambda session, claim: WORK)
     monkeypatch.setattr(understand, "read_samples", lambda context, work: np.zeros(16_000, np.int16))
+    ear = Ear(engine, "mini", end=lambda: ended.append("end"), crash=lambda: ended.append("crash"))
     with pytest.raises(type(error)):
-        ear = Ear(engine, "mini", end=lambda: ended.append("end"), crash=lambda: ended.append("crash"))
         ear.understand(context, lease)
     assert ended == wanted
 
