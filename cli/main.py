@@ -42,8 +42,10 @@ app = typer.Typer(
 )
 for command in (service.up, jobs.submit, jobs.status, jobs.results, jobs.tasks):
     app.command()(command)
-for command in (job_actions.cancel, job_actions.retry, job_actions.extend, job_actions.delete):
-    app.command()(command)
+app.command()(job_actions.cancel)
+app.command()(job_actions.retry)
+app.command()(job_actions.extend)
+app.command()(job_actions.delete)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("evaluate")(evaluate.evaluate)

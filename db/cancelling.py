@@ -39,15 +39,11 @@ class JobOver(Exception):
 
 @dataclass(frozen=True)
 class Retired:
-    """What one page did; ``is_over`` when nothing is left, ``waits`` when another job's row was in use."""
+    """How many passes and recordings one page settled, whether that was all, and whether a job's row was in use."""
 
     moved: int
+    is_over: bool
     waits: bool
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the page found nothing to do."""
-        return not self.moved and not self.waits
 
 
 @dataclass(frozen=True)
@@ -87,7 +83,8 @@ def cancel_job(session: Session, tenant: str, job_id: str, *, actor: str) -> Job
         .where(JobSource.job_id == job_id, JobSource.state == SourceState.EXPANDING)
         .values(state=SourceState.CANCELLED, finished_at=database_now()),
     )
-    leased = _lock_passes(session, job_id, (PassState.LEASED,), None)
+    session.refresh(job)
+    leased = _lock_passes(session, job_id, JOB_WORK, (PassState.LEASED,))
     _retire_passes(session, job, leased, actor)
     if not retire_page(session, job, actor=actor).is_over:
         open_retire(session, job)
@@ -135,18 +132,27 @@ def retire_page(session: Session, job: Job, *, actor: str, limit: int = PAGE) ->
     """
     if job.state != JobState.CANCELLED:
         raise ValueError(f"job {job.id} is {job.state}: only a cancelled job is retired")
-    passes = _lock_passes(session, job.id, OPEN_PASS_STATES, limit)
-    moved = _retire_passes(session, job, passes, actor)
+    passes = _lock_passes(session, job.id, JOB_WORK, OPEN_PASS_STATES, limit)
+    settled = _retire_passes(session, job, passes, actor)
     links = _cancel_links(session, job, actor, limit)
-    return Retired(moved + links, waits=moved < len(passes))
+    # Who was starting a finish held the link until now, and its pass was not to be seen before.
+    late = _lock_passes(session, job.id, (PassKind.FINISH,), OPEN_PASS_STATES, limit)
+    _cancel_passes(session, late, actor)
+    waits = settled < len(passes)
+    is_full = limit in (len(passes), links, len(late))
+    return Retired(settled + links + len(late), is_over=not waits and not is_full, waits=waits)
 
 
 def _lock_passes(
-    session: Session, job_id: str, states: Sequence[PassState], limit: int | None
+    session: Session,
+    job_id: str,
+    kinds: Sequence[PassKind],
+    states: Sequence[PassState],
+    limit: int | None = None,
 ) -> Sequence[Pass]:
     query = (
         select(Pass)
-        .where(Pass.job_id == job_id, Pass.kind.in_(JOB_WORK), Pass.state.in_(states))
+        .where(Pass.job_id == job_id, Pass.kind.in_(kinds), Pass.state.in_(states))
         .order_by(Pass.id)  # one order for everybody: no deadlock
         .with_for_update(key_share=True)
         .execution_options(populate_existing=True)

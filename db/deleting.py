@@ -98,10 +98,10 @@ def remove_page(session: Session, job: Job, *, limit: int = PAGE) -> Removed:
     ).all()
     link_ids = [link.id for link in links]
     count_moved(session, delete(Pass).where(Pass.job_recording_id.in_(link_ids)))
+    count_moved(session, delete(JobRecording).where(JobRecording.id.in_(link_ids)))
     timelines = []
     for recording_id in sorted({link.recording_id for link in links if link.recording_id is not None}):
-        timelines += _let_go(session, job, recording_id, link_ids)
-    count_moved(session, delete(JobRecording).where(JobRecording.id.in_(link_ids)))
+        timelines += _let_go(session, job, recording_id)
     uris = {link.uri for link in links if link.uri.startswith(UPLOAD)}
     return Removed(len(links), timelines, unused_uploads(session, job.tenant, uris))
 
@@ -144,13 +144,11 @@ def unused_uploads(session: Session, tenant: str, uris: set[str]) -> list[str]:
     return sorted(uris - named)
 
 
-def _let_go(session: Session, job: Job, recording_id: str, link_ids: Sequence[str]) -> list[str]:
-    """Remove a recording that only the links of this page name; return its timeline, if it has one."""
+def _let_go(session: Session, job: Job, recording_id: str) -> list[str]:
+    """Remove a recording that no link names any more; return its timeline, if it has one."""
     # Whoever links to it meanwhile waits for this lock, and then finds it gone: its plan registers it anew.
     recording = session.scalars(select(Recording).where(Recording.id == recording_id).with_for_update()).one()
-    if session.scalar(
-        select(exists().where(JobRecording.recording_id == recording_id, JobRecording.id.not_in(link_ids)))
-    ):
+    if session.scalar(select(exists().where(JobRecording.recording_id == recording_id))):
         _go_over(session, job, recording_id)
         return []
     owned = (Result, Segment, Annotation, Summary, RecordingRequest, Pass, Chunk)

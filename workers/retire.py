@@ -47,7 +47,7 @@ def _close_page(context: WorkerContext, lease: Lease) -> bool:
         if job.state != JobState.CANCELLED:
             return True
         retired = retire_page(session, job, actor=context.name)
-    if retired.waits and not retired.moved:
+    if retired.waits:
         time.sleep(PAUSE_SECONDS)
     return retired.is_over
 

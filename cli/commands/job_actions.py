@@ -33,7 +33,7 @@ def retry(
     as_json: AsJson = False,
     api: Api = None,
 ) -> None:
-    """Try again what failed of a job, as a new job; what it has is reused. With --wait, exit code 1 unless it succeeds."""
+    """Try again what failed of a job, as a new job that reuses what there is. With --wait, exit code 1 unless it succeeds."""
     _new_job(f"/v1/jobs/{job_id}/retry", {"cancelled": cancelled}, wait, as_json, api)
 
 
@@ -50,7 +50,7 @@ def extend(
 
 
 def delete(job_id: JobId, api: Api = None) -> None:
-    """Delete a job, with its rows, timelines and uploads that no other job links to; it is cancelled if it still runs."""
+    """Delete a job, with all that no other job links to: rows, timelines, uploads. It is cancelled if it still runs."""
     with open_client(api) as client:
         client.delete(f"/v1/jobs/{job_id}")
     say(f"job {job_id} is being deleted")
