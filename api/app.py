@@ -13,7 +13,7 @@ from api.doorbell import Doorbell, SilentDoorbell
 from api.errors import add_error_handlers
 from api.openapi import DESCRIPTION, EVERYWHERE, describe_problems, operation_name
 from api.request_ids import RequestIds
-from api.routes import health, jobs, recordings, tasks, uploads
+from api.routes import health, job_actions, jobs, recordings, tasks, uploads
 from api.services import Services
 from db.database import Database
 from settings import Settings
@@ -53,7 +53,7 @@ def create_app(
         responses=EVERYWHERE,
         redirect_slashes=False,
     )
-    for module in (jobs, uploads, recordings, tasks, health):
+    for module in (jobs, job_actions, uploads, recordings, tasks, health):
         app.include_router(module.router)
     app.add_middleware(BodyLimit, uploads=uploads.PATH, max_upload_bytes=settings.max_upload_bytes)
     app.add_middleware(RequestIds)

@@ -19,8 +19,10 @@ from starlette.routing import compile_path
 from api.body_limit import BodyTooLarge
 from api.problems import Failure, FieldProblem, InvalidField, NotReady, problem_response, title_of_status
 from api.request_ids import request_id_of
+from db.cancelling import JobOver
 from db.database import DatabaseUnavailable
 from db.queries import NotFound
+from db.retrying import JobNotOver, NothingToAsk, NothingToRetry
 from db.upgrade import SchemaOutdated
 from storage import StorageError
 
@@ -114,6 +116,11 @@ def _body_too_large(error: BodyTooLarge) -> Failure:
     return Failure(413, error.code, "The body is too large", str(error.detail))
 
 
+def _conflict(error: Exception) -> Failure:
+    code = str(getattr(error, "code", "conflict"))
+    return Failure(409, code, "The job is not in the state for that", str(error))
+
+
 def _not_found(error: NotFound) -> Failure:
     return Failure(404, error.code, "There is no such thing", str(error))
 
@@ -174,6 +181,10 @@ _TABLE: Sequence[tuple[type[Exception], Callable[[Any], Failure]]] = (
     (RequestValidationError, _invalid_request),
     (InvalidField, _invalid_field),
     (NotFound, _not_found),
+    (JobOver, _conflict),
+    (JobNotOver, _conflict),
+    (NothingToRetry, _conflict),
+    (NothingToAsk, _conflict),
     (BodyTooLarge, _body_too_large),
     (HTTPException, _http),
     (DatabaseUnavailable, _database),

@@ -21,6 +21,8 @@ class Counts(BaseModel):
     succeeded: int = Field(description="Complete ones.", examples=[1])
     partial: int = Field(description="Finished ones with something missing: see their errors and warnings.")
     failed: int = Field(description="Ones that gave nothing: see their errors.")
+    skipped: int = Field(description="Ones that the archive had already, of a job that leaves such.")
+    cancelled: int = Field(description="Ones that a cancel cut off.")
     pending: int = Field(description="Ones that are waiting or under way.", examples=[2])
 
 
@@ -56,6 +58,8 @@ class JobSummary(BaseModel):
     created_at: datetime = Field(description="When it was accepted.")
     started_at: datetime | None = Field(description="When the first work on it began.")
     finished_at: datetime | None = Field(description="When its last recording was finished.")
+    retry_of: str | None = Field(description="The job whose failed recordings this one tries again.")
+    expires_at: datetime | None = Field(description="When it is deleted; null: it stays.")
 
 
 class JobDetail(JobSummary):
@@ -73,7 +77,7 @@ class JobRecordingView(BaseModel):
         description="The source as it was submitted.", examples=["s3://archive/1998/tape-17.flac"]
     )
     state: LinkState = Field(
-        description="queued, understanding, finishing, then succeeded, partial, failed or cancelled."
+        description="queued, understanding, finishing, then succeeded, partial, failed, cancelled or skipped."
     )
     error: ErrorView | None = Field(description="Why it failed or is partial.")
     finished_at: datetime | None = Field(description="When it was finished.")
@@ -121,9 +125,17 @@ def _summary(job: Job) -> dict[str, Any]:
             succeeded=job.recordings_done - job.recordings_partial,
             partial=job.recordings_partial,
             failed=job.recordings_failed,
-            pending=job.recordings_total - job.recordings_done - job.recordings_failed,
+            skipped=job.recordings_skipped,
+            cancelled=job.recordings_cancelled,
+            pending=job.recordings_total
+            - job.recordings_done
+            - job.recordings_failed
+            - job.recordings_skipped
+            - job.recordings_cancelled,
         ),
         "created_at": job.created_at,
         "started_at": job.started_at,
         "finished_at": job.finished_at,
+        "retry_of": job.retry_of,
+        "expires_at": job.expires_at,
     }

@@ -19,6 +19,7 @@ MAX_TASKS = 100
 MAX_METADATA_BYTES = 16 * 1024
 MAX_METADATA_DEPTH = 16
 MAX_PRIORITY = 9
+MAX_TTL_HOURS = 24 * 3_650.0
 
 
 def _check_uri(uri: str) -> str:
@@ -98,16 +99,29 @@ class Submission(Input):
         default_factory=dict, description="Your own notes; up to 16 KiB of JSON, returned with the job."
     )
     priority: int = Field(0, ge=0, le=MAX_PRIORITY, description="A higher one runs sooner.")
+    ttl_hours: float | None = Field(
+        None,
+        gt=0,
+        le=MAX_TTL_HOURS,
+        description="After so many hours the job is deleted, with all that no other job links to; cancelled if it "
+        "still runs. Absent: as the service is set.",
+        examples=[720.0],
+    )
 
     @field_validator("tasks")
     @classmethod
     def _none_twice(cls, tasks: list[AskedTask]) -> list[AskedTask]:
-        first: dict[str, int] = {}
-        for index, asked in enumerate(tasks):
-            identity = json.dumps([asked.task, asked.options], sort_keys=True)
-            earlier = first.setdefault(identity, index)
-            if earlier != index:
-                twice = refusal("duplicate_task", f"asks the same as tasks[{earlier}]")
-                details = InitErrorDetails(type=twice, loc=(index,), input=asked.task)
-                raise ValidationError.from_exception_data("tasks", [details])
-        return tasks
+        return refuse_twice(tasks)
+
+
+def refuse_twice(tasks: list[AskedTask]) -> list[AskedTask]:
+    """Return the tasks, or refuse them when one asks what an earlier one asks."""
+    first: dict[str, int] = {}
+    for index, asked in enumerate(tasks):
+        identity = json.dumps([asked.task, asked.options], sort_keys=True)
+        earlier = first.setdefault(identity, index)
+        if earlier != index:
+            twice = refusal("duplicate_task", f"asks the same as tasks[{earlier}]")
+            details = InitErrorDetails(type=twice, loc=(index,), input=asked.task)
+            raise ValidationError.from_exception_data("tasks", [details])
+    return tasks

@@ -61,6 +61,14 @@ class ApiClient:
         """Return what lies at a path."""
         return self._ask("GET", path, params=query)
 
+    def post(self, path: str, body: Mapping[str, Any] | None = None) -> Json:
+        """Ask for something to be done and return what the API says of it."""
+        return self._ask("POST", path, **({} if body is None else {"json": body}))
+
+    def delete(self, path: str) -> None:
+        """Remove what lies at a path."""
+        self._ask("DELETE", path)
+
     def pages(self, path: str, **query: str | int) -> Iterator[Json]:
         """Yield the items of a list, page by page."""
         page = self.get(path, **query)

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from cli.commands import bench, database, demo, doctor, evaluate, jobs, service
+from cli.commands import bench, database, demo, doctor, evaluate, job_actions, jobs, service
 from cli.errors import CliError
 from cli.terminal import err, plain
 from settings import InvalidSettings
@@ -42,6 +42,10 @@ app = typer.Typer(
 )
 for command in (service.up, jobs.submit, jobs.status, jobs.results, jobs.tasks):
     app.command()(command)
+app.command()(job_actions.cancel)
+app.command()(job_actions.retry)
+app.command()(job_actions.extend)
+app.command()(job_actions.delete)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("bench")(bench.bench)

@@ -17,7 +17,7 @@ FIRST_PAUSE_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 30.0
 QUICK_SECONDS = 30.0  # a process that lived longer than this had come up
 MOST_QUICK_DEATHS = 5
-GRACE_SECONDS = 15.0  # workers give their claims back within 10 s
+GRACE_SECONDS = 15.0
 TAIL_BYTES = 4_000
 
 

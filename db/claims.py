@@ -6,21 +6,23 @@ are the database's own. Nothing here commits: the caller's session does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.clock import database_now
-from db.events import record_event
+from db.events import record_event, record_events
 from db.statements import count_moved
-from db.states import JobState, PassKind, PassState
+from db.states import JOB_WORK, JobState, PassKind, PassState
 from db.tables import Job, Pass
 
 MAX_ERRORS = 5  # reported failures that may pass with time, such as storage that does not answer
 MAX_CRASHES = 3  # workers that a pass may take down before it is set aside
 LONGEST_BACKOFF_SECONDS = 300.0
+CLAIM_TRIES = 8  # when all that is most urgent belongs to cancelled jobs
+PUT_BACK_SECONDS = 5.0  # by then it has been retired
 
 
 class LeaseLost(Exception):
@@ -68,8 +70,22 @@ def claim_passes(
 ) -> list[Claim]:
     """Lease up to ``limit`` of the most urgent ready passes of one kind and model; the list may be empty.
 
-    Follows the partial index over ready rows. A crash after the commit leaves a lease that expires.
+    Follows the partial index over ready rows. What belongs to a cancelled job is put back for a while, until it has
+    been retired. A crash after the commit leaves a lease that expires.
     """
+    for _ in range(CLAIM_TRIES):
+        taken = _take(session, kind, worker, model=model, lease_seconds=lease_seconds, limit=limit)
+        wanted = _put_back_cancelled(session, taken) if kind in JOB_WORK else taken
+        if wanted or not taken:
+            break
+    if kind == PassKind.PLAN:
+        _start_jobs(session, {row.job_id for row in wanted}, actor=worker)
+    return [_claim_of(row, worker) for row in sorted(wanted, key=lambda row: row.id)]
+
+
+def _take(
+    session: Session, kind: PassKind, worker: str, *, model: str, lease_seconds: float, limit: int
+) -> Sequence[Pass]:
     urgent = (
         select(Pass.id)
         .where(
@@ -85,7 +101,7 @@ def claim_passes(
         .cte("urgent")
         .prefix_with("MATERIALIZED", dialect="postgresql")
     )
-    taken = session.scalars(
+    return session.scalars(
         update(Pass)
         .where(Pass.id.in_(select(urgent.c.id)), Pass.state == PassState.READY)
         .values(
@@ -99,9 +115,29 @@ def claim_passes(
         .returning(Pass)
         .execution_options(synchronize_session=False, populate_existing=True)
     ).all()
-    if kind == PassKind.PLAN:
-        _start_jobs(session, {row.job_id for row in taken})
-    return [_claim_of(row, worker) for row in sorted(taken, key=lambda row: row.id)]
+
+
+def _put_back_cancelled(session: Session, taken: Sequence[Pass]) -> Sequence[Pass]:
+    """Return what is still wanted; the guard that counts is in ``hold``, this one saves the work."""
+    cancelled = set(
+        session.scalars(
+            select(Job.id).where(Job.id.in_({row.job_id for row in taken}), Job.state == JobState.CANCELLED)
+        )
+    )
+    if cancelled:
+        count_moved(
+            session,
+            update(Pass)
+            .where(Pass.id.in_([row.id for row in taken if row.job_id in cancelled]))
+            .values(
+                state=PassState.READY,
+                lease_until=None,
+                worker=None,
+                attempts=Pass.attempts - 1,
+                not_before=database_now(PUT_BACK_SECONDS),
+            ),
+        )
+    return [row for row in taken if row.job_id not in cancelled]
 
 
 def _claim_of(row: Pass, worker: str) -> Claim:
@@ -120,17 +156,22 @@ def _claim_of(row: Pass, worker: str) -> Claim:
     )
 
 
-def _start_jobs(session: Session, job_ids: Iterable[str]) -> None:
+def _start_jobs(session: Session, job_ids: Iterable[str], *, actor: str) -> None:
     # Skips what another claim of the same job is starting: claims never wait for each other.
     queued = (
-        select(Job.id)
+        select(Job.id, Job.tenant)
         .where(Job.id.in_(sorted(job_ids)), Job.state == JobState.QUEUED)
         .with_for_update(skip_locked=True, key_share=True)
     )
-    if ids := session.scalars(queued).all():
+    if rows := session.execute(queued).all():
         count_moved(
             session,
-            update(Job).where(Job.id.in_(ids)).values(state=JobState.RUNNING, started_at=database_now()),
+            update(Job)
+            .where(Job.id.in_([row.id for row in rows]))
+            .values(state=JobState.RUNNING, started_at=database_now()),
+        )
+        record_events(
+            session, "job.running", [{"tenant": row.tenant, "job_id": row.id} for row in rows], actor=actor
         )
 
 
@@ -142,7 +183,7 @@ def renew_leases(session: Session, claims: Iterable[Claim], lease_seconds: float
     """Extend the leases and return the claims that are lost: their workers must stop."""
     return [
         claim
-        for claim in claims
+        for claim in sorted(claims, key=lambda claim: claim.pass_id)  # one order for everybody: no deadlock
         if not count_moved(
             session,
             update(Pass).where(*_still_mine(claim)).values(lease_until=database_now(lease_seconds)),
@@ -150,14 +191,25 @@ def renew_leases(session: Session, claims: Iterable[Claim], lease_seconds: float
     ]
 
 
-def hold(session: Session, claim: Claim, *, settles_recording: bool = False) -> None:
+def find_lost(session: Session, claims: Iterable[Claim]) -> list[Claim]:
+    """Return the claims that no longer hold their pass, as after a cancel; nothing is locked or renewed."""
+    epochs = {claim.pass_id: claim.epoch for claim in claims}
+    held = session.execute(
+        select(Pass.id, Pass.epoch).where(Pass.id.in_(epochs), Pass.state == PassState.LEASED)
+    )
+    still = {(row.id, row.epoch) for row in held}
+    return [claim for claim in claims if (claim.pass_id, claim.epoch) not in still]
+
+
+def hold(session: Session, claim: Claim, *, settles_recording: bool = False) -> Claim:
     """Close the pass as done if this claim still owns it; everything else of the transaction follows it.
 
     Reads the job row first with a shared lock, so that a cancel that has committed wins and the completions of
     one large job do not queue. A caller that will move the job's counters says ``settles_recording``: two shared
-    locks that both want to become exclusive would deadlock. Raises ``JobCancelled`` and ``LeaseLost``.
+    locks that both want to become exclusive would deadlock. Returns the claim as the pass is now: a cancel may have
+    handed it on to another job, with fewer requests. Raises ``JobCancelled`` and ``LeaseLost``.
     """
-    lock_job(session, claim.job_id, exclusive=settles_recording)
+    claim = lock_job_of(session, claim, exclusive=settles_recording)
     moved = count_moved(
         session,
         update(Pass)
@@ -166,27 +218,43 @@ def hold(session: Session, claim: Claim, *, settles_recording: bool = False) -> 
     )
     if not moved:
         raise _lost(claim)
+    return claim
 
 
-def lock_job(session: Session, job_id: str, *, exclusive: bool) -> None:
-    """Lock the job row, shared or exclusive; raises ``JobCancelled`` when a cancel has committed."""
-    state = session.scalar(
-        select(Job.state).where(Job.id == job_id).with_for_update(read=not exclusive, key_share=exclusive)
-    )
-    if state == JobState.CANCELLED:
-        raise JobCancelled(f"job {job_id} was cancelled")
+def lock_job_of(session: Session, claim: Claim, *, exclusive: bool) -> Claim:
+    """Lock the row of the job that the pass belongs to now, shared or exclusive; return the claim as the pass is.
+
+    A cancel locks the job exclusively before it hands a pass on, so that the pass of a living locked job stays
+    with it. Raises ``JobCancelled`` when a cancel has committed and nobody else wants the pass, ``LeaseLost``.
+    """
+    cancelled = None
+    while True:
+        found = session.execute(select(Pass.job_id, Pass.request_ids).where(*_still_mine(claim))).first()
+        if found is None:
+            raise _lost(claim)
+        if found.job_id == cancelled:
+            raise JobCancelled(f"job {cancelled} was cancelled")
+        state = session.scalar(
+            select(Job.state)
+            .where(Job.id == found.job_id)
+            .with_for_update(read=not exclusive, key_share=exclusive)
+        )
+        if state != JobState.CANCELLED or claim.kind not in JOB_WORK:
+            return replace(claim, job_id=found.job_id, request_ids=tuple(found.request_ids))
+        cancelled = found.job_id
 
 
 def release(session: Session, claim: Claim) -> bool:
     """Give the pass back unworked, as on a shutdown: the attempt does not count. Returns whether it was ours."""
-    return bool(
-        count_moved(
-            session,
-            update(Pass)
-            .where(*_still_mine(claim))
-            .values(state=PassState.READY, lease_until=None, worker=None, attempts=Pass.attempts - 1),
-        )
+    moved = count_moved(
+        session,
+        update(Pass)
+        .where(*_still_mine(claim))
+        .values(state=PassState.READY, lease_until=None, worker=None, attempts=Pass.attempts - 1),
     )
+    if moved:
+        _record(session, claim, "pass.released", {})
+    return bool(moved)
 
 
 def fail_attempt(session: Session, claim: Claim, failure: Failure, *, jitter: float = 0.5) -> PassState:
@@ -261,17 +329,21 @@ def _put_down(
     )
     if not moved:
         raise _lost(claim)
+    _record(session, claim, "pass.retried" if again else "pass.failed", {"code": failure.code})
+    return state
+
+
+def _record(session: Session, claim: Claim, kind: str, data: dict[str, str]) -> None:
     record_event(
         session,
-        "pass.retried" if again else "pass.failed",
+        kind,
         tenant=claim.tenant,
         job_id=claim.job_id,
         job_recording_id=claim.job_recording_id,
         pass_id=claim.pass_id,
         actor=claim.worker,
-        data={"kind": claim.kind, "code": failure.code, "epoch": claim.epoch},
+        data={"kind": claim.kind, "epoch": claim.epoch, **data},
     )
-    return state
 
 
 def backoff_seconds(failures: int, jitter: float) -> float:

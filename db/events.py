@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
+from db.statements import insert_rows
 from db.tables import Event
 from db.types import new_id
 
@@ -35,3 +36,12 @@ def record_event(
         "data": dict(data or {}),
     }
     session.execute(insert(Event).values(**row))
+
+
+def record_events(session: Session, kind: str, rows: Sequence[Mapping[str, Any]], *, actor: str) -> None:
+    """Append one event of a kind for each row: ``tenant``, ``job_id`` and what else it has by name of column."""
+    insert_rows(
+        session,
+        Event,
+        [{"id": new_id(), "kind": kind, "actor": actor, "data": {}, **row} for row in rows],
+    )

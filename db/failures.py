@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from db.claims import Claim, Failure, count_crash, fail_attempt, lock_job
+from db.claims import Claim, Failure, count_crash, fail_attempt, lock_job_of
 from db.settling import Outcome, settle_recording
 from db.statements import count_moved
 from db.states import LinkState, PassKind, PassState, RecordingState
@@ -18,7 +18,7 @@ def fail_pass(session: Session, claim: Claim, failure: Failure, *, jitter: float
 
     Raises ``LeaseLost`` and ``JobCancelled``.
     """
-    lock_job(session, claim.job_id, exclusive=claim.kind != PassKind.UNDERSTAND)
+    claim = lock_job_of(session, claim, exclusive=claim.kind != PassKind.UNDERSTAND)
     state = fail_attempt(session, claim, failure, jitter=jitter)
     if state == PassState.FAILED:
         _settle(session, claim, failure)
@@ -27,7 +27,7 @@ def fail_pass(session: Session, claim: Claim, failure: Failure, *, jitter: float
 
 def return_expired(session: Session, claim: Claim, *, jitter: float = 0.5) -> PassState:
     """Take back the pass of a worker that fell silent. Any process may call it; raises ``LeaseLost`` if it was late."""
-    lock_job(session, claim.job_id, exclusive=claim.kind != PassKind.UNDERSTAND)
+    claim = lock_job_of(session, claim, exclusive=claim.kind != PassKind.UNDERSTAND)
     state, failure = count_crash(session, claim, jitter=jitter)
     if state == PassState.FAILED:
         _settle(session, claim, failure)
@@ -38,7 +38,8 @@ def _settle(session: Session, claim: Claim, failure: Failure) -> None:
     if claim.kind == PassKind.UNDERSTAND:
         count_chunk(session, claim, failed=True)
         return
-    assert claim.job_recording_id is not None  # plan and finish passes are of one recording of one job
+    if claim.job_recording_id is None:
+        return  # nothing waits for it but the reconciler, which opens it again
     if claim.kind == PassKind.PLAN:
         _mark_invalid(session, claim, failure)
     outcome = Outcome(LinkState.FAILED, failure.code, failure.message)

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import delete, exists, literal, select, update
 from sqlalchemy.orm import Session
 
 from db.claims import Claim, hold
+from db.events import record_event
 from db.settling import Outcome, settle_recording
 from db.statements import count_moved, insert_rows
-from db.states import LinkState, PassKind, PassState, RequestState
+from db.states import FINAL_JOB_STATES, LinkState, PassKind, PassState, RequestState
 from db.tables import (
     Annotation,
     Chunk,
@@ -38,6 +39,7 @@ class HeardRequest:
     task: str
     options: Mapping[str, Any]
     results: Mapping[str, Result]
+    chunks_done: int
 
 
 @dataclass(frozen=True)
@@ -56,9 +58,12 @@ class NewFindings:
     segments: Sequence[Mapping[str, Any]]
     annotations: Sequence[Mapping[str, Any]]
     summary: Mapping[str, Any] | None = None
+    chunks_done: int | None = (
+        None  # as they were stitched: findings of fewer chunks than are heard do not count
+    )
 
 
-def start_finishes(session: Session, recording_id: str) -> int:
+def start_finishes(session: Session, recording_id: str, *, actor: str) -> int:
     """Open a finish pass for every job that waits for this recording and has nothing left to hear; count them.
 
     The caller holds the recording's row lock.
@@ -75,8 +80,10 @@ def start_finishes(session: Session, recording_id: str) -> int:
         .where(
             JobRecording.recording_id == recording_id,
             JobRecording.state == LinkState.UNDERSTANDING,
+            Job.state.not_in(FINAL_JOB_STATES),
             ~still_open,
         )
+        .order_by(JobRecording.id)  # one order for everybody: no deadlock
     ).all()
     started = 0
     for link in waiting:
@@ -88,6 +95,14 @@ def start_finishes(session: Session, recording_id: str) -> int:
         )
         started += moved
         if moved:
+            record_event(
+                session,
+                "recording.finishing",
+                tenant=link.tenant,
+                job_id=link.job_id,
+                job_recording_id=link.id,
+                actor=actor,
+            )
             session.add(
                 Pass(
                     tenant=link.tenant,
@@ -107,9 +122,14 @@ def load_finish(session: Session, claim: Claim) -> FinishWork:
     chunks = session.scalars(
         select(Chunk).where(Chunk.recording_id == claim.recording_id).order_by(Chunk.channel, Chunk.index)
     ).all()
-    requests = session.scalars(
-        _requests_of(claim).where(RecordingRequest.state == RequestState.HEARD).order_by(JobRequest.position)
+    # The counts come first: what a retry hears while we read makes them old, and the findings are not stored.
+    rows = session.execute(
+        _requests_of(claim)
+        .add_columns(RecordingRequest.chunks_done)
+        .where(RecordingRequest.state == RequestState.HEARD)
+        .order_by(JobRequest.position)
     ).all()
+    requests = [row[0] for row in rows]
     results = session.scalars(
         select(Result).where(
             Result.recording_id == claim.recording_id, Result.request_id.in_([r.id for r in requests])
@@ -118,7 +138,8 @@ def load_finish(session: Session, claim: Claim) -> FinishWork:
     by_request: dict[str, dict[str, Result]] = {request.id: {} for request in requests}
     for result in results:
         by_request[result.request_id][result.chunk_id] = result
-    return FinishWork(chunks, [HeardRequest(r.id, r.task, r.options, by_request[r.id]) for r in requests])
+    heard = [HeardRequest(r.id, r.task, r.options, by_request[r.id], chunks_done) for r, chunks_done in rows]
+    return FinishWork(chunks, heard)
 
 
 def _requests_of(claim: Claim) -> Any:
@@ -135,7 +156,7 @@ def complete_finish(session: Session, claim: Claim, findings: Sequence[NewFindin
 
     A request that another job's finish stitched meanwhile keeps those rows. Raises ``LeaseLost``, ``JobCancelled``.
     """
-    hold(session, claim, settles_recording=True)
+    claim = hold(session, claim, settles_recording=True)
     for found in sorted(findings, key=lambda found: found.request_id):
         moved = count_moved(
             session,
@@ -144,10 +165,13 @@ def complete_finish(session: Session, claim: Claim, findings: Sequence[NewFindin
                 RecordingRequest.recording_id == claim.recording_id,
                 RecordingRequest.request_id == found.request_id,
                 RecordingRequest.state == RequestState.HEARD,
+                literal(found.chunks_done is None)
+                | (RecordingRequest.chunks_done == (found.chunks_done or 0)),
             )
             .values(state=RequestState.STITCHED),
         )
         if moved:
+            _drop_findings(session, claim, found.request_id)
             insert_rows(session, Segment, _owned(claim, found.request_id, found.segments))
             insert_rows(session, Annotation, _owned(claim, found.request_id, found.annotations))
             if found.summary is not None:
@@ -157,6 +181,15 @@ def complete_finish(session: Session, claim: Claim, findings: Sequence[NewFindin
     settle_recording(
         session, claim.job_id, claim.job_recording_id, _outcome(session, claim), actor=claim.worker
     )
+
+
+def _drop_findings(session: Session, claim: Claim, request_id: str) -> None:
+    """Remove what was stitched before a retry heard chunks that had failed; the new rows replace it at once."""
+    for table in (Segment, Annotation, Summary):
+        count_moved(
+            session,
+            delete(table).where(table.recording_id == claim.recording_id, table.request_id == request_id),
+        )
 
 
 def _owned(claim: Claim, request_id: str, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -172,7 +205,12 @@ def _outcome(session: Session, claim: Claim) -> Outcome:
     if failed:
         reason = session.execute(
             select(Pass.error_code, Pass.error_message)
-            .where(Pass.recording_id == claim.recording_id, Pass.state == PassState.FAILED)
+            .where(
+                Pass.recording_id == claim.recording_id,
+                Pass.kind == PassKind.UNDERSTAND,
+                Pass.state == PassState.FAILED,
+            )
+            .order_by(Pass.id.desc())
             .limit(1)
         ).first()
         detail = f": {reason.error_code}, {reason.error_message}" if reason else ""

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, exists, literal, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.claims import Claim, hold
 from db.clock import database_now
 from db.events import record_event
 from db.finishing import start_finishes
+from db.opening import Applies, lock_counts, open_missing
 from db.statements import count_moved, insert_missing, insert_rows
-from db.states import LinkState, PassKind, RecordingState, RequestState
-from db.tables import Chunk, Job, JobRecording, JobRequest, Pass, Recording, RecordingRequest, Request
+from db.states import LinkState, RecordingState, RequestState
+from db.tables import Chunk, Job, JobRecording, JobRequest, Recording, RecordingRequest
 from db.types import new_id
-
-Applies = Callable[[str, Mapping[str, Any], int], bool]
-"""(task, options, speech samples of the chunk) -> whether the task has something to hear there."""
 
 
 @dataclass(frozen=True)
@@ -72,21 +68,56 @@ class PlanStored:
 
 @dataclass(frozen=True)
 class PlanWork:
-    """What a plan pass is about."""
+    """What a plan pass is about; ``recording`` is set where the job asks more of one that is known."""
 
     link_id: str
     uri: str
     channels: str
+    recording: Recording | None = None
+    needs_timeline: bool = True
+
+
+class TimelineDropped(Exception):
+    """The timeline was dropped while its recording was being planned: the next attempt makes it again."""
+
+    code = "timeline_dropped"
+    retryable = True
+
+
+class TimelineDiffers(Exception):
+    """A timeline that was made again is not the one that was heard before."""
+
+    code = "timeline_differs"
+    retryable = False
 
 
 def load_plan(session: Session, claim: Claim) -> PlanWork:
     """Read the source of a plan pass."""
-    link, channels = session.execute(
-        select(JobRecording, Job.channels)
+    link, channels, retry_of, recording = session.execute(
+        select(JobRecording, Job.channels, Job.retry_of, Recording)
         .join(Job, Job.id == JobRecording.job_id)
+        .outerjoin(Recording, Recording.id == JobRecording.recording_id)
         .where(JobRecording.id == claim.job_recording_id, JobRecording.tenant == claim.tenant)
     ).one()
-    return PlanWork(link.id, link.uri, channels)
+    if recording is None:
+        return PlanWork(link.id, link.uri, channels)
+    return PlanWork(
+        link.id, link.uri, channels, recording, needs_timeline(session, claim.job_id, recording.id, retry_of)
+    )
+
+
+def needs_timeline(session: Session, job_id: str, recording_id: str, retry_of: str | None) -> bool:
+    """Say whether a job has something left to hear of a recording, so that its timeline is needed."""
+    complete = and_(
+        RecordingRequest.state != RequestState.OPEN,
+        or_(RecordingRequest.chunks_failed == 0, literal(retry_of is None)),
+    )
+    known = exists().where(
+        RecordingRequest.recording_id == recording_id,
+        RecordingRequest.request_id == JobRequest.request_id,
+        complete,
+    )
+    return bool(session.scalar(select(exists().where(JobRequest.job_id == job_id, ~known))))
 
 
 def register_recording(
@@ -114,24 +145,36 @@ def complete_plan(
     """Store the plan and open the passes that are missing.
 
     ``facts`` is None when the recording was planned before. When another job planned it meanwhile, theirs stays
-    and the caller deletes the timeline that it wrote. Raises ``LeaseLost`` and ``JobCancelled``.
+    and the caller deletes the timeline that it wrote. Facts of a recording whose timeline was dropped only bring
+    that back. Raises ``LeaseLost``, ``JobCancelled``, ``TimelineDropped`` and ``TimelineDiffers``.
     """
-    hold(session, claim)
+    claim = hold(session, claim)
+    job = session.scalars(select(Job).where(Job.id == claim.job_id)).one()
+    if job.retry_of is not None:
+        lock_counts(session, recording_id, claim.job_id)
     recording = session.scalars(
         select(Recording).where(Recording.id == recording_id).with_for_update(key_share=True)
     ).one()
-    used = recording.state != RecordingState.PLANNED
-    if used:
+    planned = recording.state == RecordingState.PLANNED
+    used = not planned or (recording.timeline_uri is None and facts is not None)
+    if not planned:
         if facts is None:
             raise ValueError(f"recording {recording_id} has no plan yet")
         _store_facts(session, recording, facts)
+    elif used and facts is not None:
+        _restore_timeline(recording, facts)
     count_moved(
         session,
         update(JobRecording)
         .where(JobRecording.id == claim.job_recording_id, JobRecording.state == LinkState.QUEUED)
         .values(state=LinkState.UNDERSTANDING),
     )
-    passes = _open_requests(session, claim, recording, applies)
+    passes = open_missing(session, job, recording, applies)
+    if passes:
+        if recording.timeline_uri is None:
+            raise TimelineDropped(f"the timeline of recording {recording_id} was dropped: it is made again")
+        recording.timeline_used_at = session.scalars(select(database_now())).one()
+        session.flush()
     record_event(
         session,
         "recording.planned",
@@ -139,9 +182,18 @@ def complete_plan(
         job_id=claim.job_id,
         job_recording_id=claim.job_recording_id,
         actor=claim.worker,
-        data={"recording_id": recording.id, "passes": sum(passes.values()), "reused": not used},
+        data={"recording_id": recording.id, "passes": sum(passes.values()), "reused": planned},
     )
-    return PlanStored(used, passes, start_finishes(session, recording.id))
+    return PlanStored(used, passes, start_finishes(session, recording.id, actor=claim.worker))
+
+
+def _restore_timeline(recording: Recording, facts: PlanFacts) -> None:
+    if facts.timeline_sha256 != recording.timeline_sha256:
+        raise TimelineDiffers(
+            f"the timeline of recording {recording.id} was dropped, and decoding {recording.uri} again gives another "
+            "one: submit it as a new recording (if_seen: redo)"
+        )
+    recording.timeline_uri = facts.timeline_uri
 
 
 def _store_facts(session: Session, recording: Recording, facts: PlanFacts) -> None:
@@ -154,7 +206,7 @@ def _store_facts(session: Session, recording: Recording, facts: PlanFacts) -> No
     recording.state = RecordingState.PLANNED
     recording.error_code = recording.error_message = None
     recording.chunk_count = len(facts.chunks)
-    recording.planned_at = session.scalars(select(database_now())).one()
+    recording.planned_at = recording.timeline_used_at = session.scalars(select(database_now())).one()
     session.flush()
     insert_rows(
         session,
@@ -172,62 +224,4 @@ def _store_facts(session: Session, recording: Recording, facts: PlanFacts) -> No
             }
             for chunk in facts.chunks
         ],
-    )
-
-
-def _open_requests(
-    session: Session, claim: Claim, recording: Recording, applies: Applies
-) -> Mapping[str, int]:
-    """Open what nobody has asked of this recording yet, one pass for each chunk and model; count them by model."""
-    requests = session.scalars(
-        select(Request)
-        .join(JobRequest, JobRequest.request_id == Request.id)
-        .where(JobRequest.job_id == claim.job_id)
-        .order_by(JobRequest.position)
-    ).all()
-    chunks = session.scalars(
-        select(Chunk).where(Chunk.recording_id == recording.id).order_by(Chunk.index, Chunk.channel)
-    ).all()
-    wanted: dict[tuple[str, str], list[str]] = {}  # (chunk, model) -> requests
-    for request in requests:
-        heard = [chunk.id for chunk in chunks if applies(request.task, request.options, chunk.speech_samples)]
-        if _open_request(session, recording, request, heard=len(heard), skipped=len(chunks) - len(heard)):
-            for chunk_id in heard:
-                wanted.setdefault((chunk_id, request.model), []).append(request.id)
-    priority = session.scalars(select(Job.priority).where(Job.id == claim.job_id)).one()
-    insert_rows(
-        session,
-        Pass,
-        [
-            {
-                "id": new_id(),
-                "tenant": claim.tenant,
-                "kind": PassKind.UNDERSTAND,
-                "model": model,
-                "job_id": claim.job_id,
-                "recording_id": recording.id,
-                "chunk_id": chunk_id,
-                "request_ids": request_ids,
-                "priority": priority,
-            }
-            for (chunk_id, model), request_ids in wanted.items()
-        ],
-    )
-    return Counter(model for _, model in wanted)
-
-
-def _open_request(
-    session: Session, recording: Recording, request: Request, *, heard: int, skipped: int
-) -> bool:
-    return insert_missing(
-        session,
-        RecordingRequest,
-        {
-            "recording_id": recording.id,
-            "request_id": request.id,
-            "tenant": recording.tenant,
-            "state": RequestState.OPEN if heard else RequestState.HEARD,
-            "chunks_total": heard,
-            "chunks_skipped": skipped,
-        },
     )

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 from sqlalchemy.orm import Session
 
+from db.clock import database_now
 from db.states import FINAL_JOB_STATES, LinkState
 from db.tables import (
     Annotation,
@@ -42,9 +43,14 @@ class Progress:
     recordings_planned: int
 
 
+def is_kept() -> ColumnElement[bool]:
+    """Return the condition under which a job is there for its clients: its time has not come."""
+    return or_(Job.expires_at.is_(None), Job.expires_at > database_now())
+
+
 def get_job(session: Session, tenant: str, job_id: str) -> Job:
-    """Return a job; raises ``NotFound``."""
-    job = session.scalars(select(Job).where(Job.tenant == tenant, Job.id == job_id)).first()
+    """Return a job; raises ``NotFound``, also for one that is being deleted."""
+    job = session.scalars(select(Job).where(Job.tenant == tenant, Job.id == job_id, is_kept())).first()
     if job is None:
         raise NotFound(f"there is no job {job_id}")
     return job
@@ -54,7 +60,7 @@ def list_jobs(
     session: Session, tenant: str, *, state: str | None = None, after: str | None = None, limit: int = 50
 ) -> Sequence[Job]:
     """Return a page of jobs, newest first, that come behind the job ``after``."""
-    query = select(Job).where(Job.tenant == tenant).order_by(Job.id.desc()).limit(limit)
+    query = select(Job).where(Job.tenant == tenant, is_kept()).order_by(Job.id.desc()).limit(limit)
     if state is not None:
         query = query.where(Job.state == state)
     if after is not None:

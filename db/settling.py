@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import update
@@ -12,6 +13,15 @@ from db.events import record_event
 from db.statements import count_moved
 from db.states import FINAL_JOB_STATES, FINAL_LINK_STATES, JobState, LinkState
 from db.tables import Job, JobRecording
+
+COUNTED_STATES: Mapping[str, tuple[LinkState, ...]] = {
+    "recordings_done": (LinkState.SUCCEEDED, LinkState.PARTIAL),
+    "recordings_partial": (LinkState.PARTIAL,),
+    "recordings_failed": (LinkState.FAILED,),
+    "recordings_skipped": (LinkState.SKIPPED,),
+    "recordings_cancelled": (LinkState.CANCELLED,),
+}
+"""Which final states of its recordings each counter of a job counts."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +36,7 @@ class Outcome:
 def settle_recording(session: Session, job_id: str, link_id: str, outcome: Outcome, *, actor: str) -> bool:
     """Close one recording of a job and count it once; returns False when it was closed already.
 
-    The caller holds the job row exclusively (``claims.lock_job``).
+    The caller holds the job row exclusively (``claims.lock_job_of``).
     """
     moved = count_moved(
         session,
@@ -41,14 +51,14 @@ def settle_recording(session: Session, job_id: str, link_id: str, outcome: Outco
     )
     if not moved:
         return False
-    failed, partial = outcome.state == LinkState.FAILED, outcome.state == LinkState.PARTIAL
     job = session.scalars(
         update(Job)
         .where(Job.id == job_id)
         .values(
-            recordings_done=Job.recordings_done + int(not failed),
-            recordings_partial=Job.recordings_partial + int(partial),
-            recordings_failed=Job.recordings_failed + int(failed),
+            {
+                column: getattr(Job, column) + int(outcome.state in states)
+                for column, states in COUNTED_STATES.items()
+            }
         )
         .returning(Job)
         .execution_options(synchronize_session=False, populate_existing=True)
@@ -62,12 +72,18 @@ def settle_recording(session: Session, job_id: str, link_id: str, outcome: Outco
         actor=actor,
         data={"code": outcome.error_code} if outcome.error_code else None,
     )
-    if job.recordings_done + job.recordings_failed == job.recordings_total:
-        _finish_job(session, job, actor)
+    finish_if_over(session, job, actor=actor)
     return True
 
 
-def _finish_job(session: Session, job: Job, actor: str) -> None:
+def finish_if_over(session: Session, job: Job, *, actor: str) -> bool:
+    """Close a job whose sources are all expanded and whose recordings are all closed; say whether it was closed now.
+
+    The caller holds the job row exclusively, and ``job`` is as the row is now.
+    """
+    counted = sum(getattr(job, column) for column in COUNTED_STATES if column != "recordings_partial")
+    if job.sources_open or counted != job.recordings_total:
+        return False
     state = final_state(job.recordings_total, job.recordings_partial, job.recordings_failed)
     moved = count_moved(
         session,
@@ -77,10 +93,11 @@ def _finish_job(session: Session, job: Job, actor: str) -> None:
     )
     if moved:
         record_event(session, f"job.{state}", tenant=job.tenant, job_id=job.id, actor=actor)
+    return bool(moved)
 
 
 def final_state(total: int, partial: int, failed: int) -> JobState:
-    """Return how a job ended whose recordings are all closed."""
-    if failed == total:
+    """Return how a job ended whose recordings are all closed; one without any has nothing that failed."""
+    if failed and failed == total:
         return JobState.FAILED
     return JobState.PARTIAL if failed or partial else JobState.SUCCEEDED

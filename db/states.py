@@ -1,7 +1,8 @@
-"""Name the states of jobs, recordings and passes, and which of them are final."""
+"""Name the states of jobs, recordings and passes, and say which may follow which."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -107,3 +108,34 @@ FINAL_LINK_STATES = (
     LinkState.CANCELLED,
     LinkState.SKIPPED,
 )
+
+OPEN_PASS_STATES = (PassState.READY, PassState.LEASED)
+
+JOB_WORK = (PassKind.PLAN, PassKind.UNDERSTAND, PassKind.FINISH, PassKind.EXPAND)
+"""What a cancel ends; telling webhooks and clearing up go on."""
+
+JOB_EDGES: Mapping[str, frozenset[str]] = {
+    JobState.QUEUED: frozenset({JobState.RUNNING, *FINAL_JOB_STATES}),  # at once when all of it was skipped
+    JobState.RUNNING: frozenset(FINAL_JOB_STATES),
+    **{state: frozenset() for state in FINAL_JOB_STATES},
+}
+"""Which states may follow a job's; what is final stays, since a retry is a new job."""
+
+LINK_EDGES: Mapping[str, frozenset[str]] = {
+    LinkState.QUEUED: frozenset(
+        {LinkState.UNDERSTANDING, LinkState.FAILED, LinkState.CANCELLED, LinkState.SKIPPED}
+    ),
+    LinkState.UNDERSTANDING: frozenset({LinkState.FINISHING, LinkState.FAILED, LinkState.CANCELLED}),
+    LinkState.FINISHING: frozenset(
+        {LinkState.SUCCEEDED, LinkState.PARTIAL, LinkState.FAILED, LinkState.CANCELLED}
+    ),
+    **{state: frozenset() for state in FINAL_LINK_STATES},
+}
+"""Which states may follow that of a recording in a job."""
+
+PASS_EDGES: Mapping[str, frozenset[str]] = {
+    PassState.READY: frozenset({PassState.LEASED, PassState.CANCELLED}),
+    PassState.LEASED: frozenset({PassState.READY, PassState.DONE, PassState.FAILED, PassState.CANCELLED}),
+    **{state: frozenset() for state in (PassState.DONE, PassState.FAILED, PassState.CANCELLED)},
+}
+"""Which states may follow a pass's; what is final stays, since a retry is a new pass."""

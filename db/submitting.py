@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from db.clock import database_now
 from db.events import record_event
 from db.statements import insert_missing, insert_rows
 from db.states import PassKind
@@ -37,6 +38,7 @@ class NewJob:
     channels: str
     client_metadata: Mapping[str, Any] = field(default_factory=dict)
     priority: int = 0
+    ttl_hours: float | None = None  # from now on; then it is deleted with all that no other job links to
 
     def __post_init__(self) -> None:
         if not self.uris or not self.requests:
@@ -54,10 +56,11 @@ def submit_job(session: Session, new: NewJob, *, actor: str = "api") -> Job:
         priority=new.priority,
         client_metadata=dict(new.client_metadata),
         recordings_total=len(new.uris),
+        expires_at=None if new.ttl_hours is None else database_now(new.ttl_hours * 3600),
     )
     session.add(job)
     session.flush()
-    request_ids = [_request_id(session, new.tenant, request) for request in new.requests]
+    request_ids = request_ids_of(session, new.tenant, new.requests)
     insert_rows(
         session,
         JobRequest,
@@ -95,6 +98,11 @@ def submit_job(session: Session, new: NewJob, *, actor: str = "api") -> Job:
         data={"recordings": len(new.uris), "tasks": [request.task for request in new.requests]},
     )
     return job
+
+
+def request_ids_of(session: Session, tenant: str, requests: Sequence[NewRequest]) -> list[str]:
+    """Return the ids of requests, made where nobody of the tenant has asked them before."""
+    return [_request_id(session, tenant, request) for request in requests]
 
 
 def _request_id(session: Session, tenant: str, request: NewRequest) -> str:

@@ -74,7 +74,7 @@ def load_understand(session: Session, claim: Claim) -> UnderstandWork:
         .where(Chunk.id == claim.chunk_id, Chunk.tenant == claim.tenant)
     ).one()
     if uri is None or channel_count is None:
-        raise ValueError(f"recording {chunk.recording_id} has chunks but no timeline")
+        raise ValueError(f"recording {chunk.recording_id} has open passes but no timeline")
     answered = select(Result.request_id).where(Result.chunk_id == chunk.id)
     requests = session.scalars(
         select(Request)
@@ -94,7 +94,12 @@ def load_reference(session: Session, tenant: str, recording_id: str) -> Understa
         .order_by(Chunk.index, Chunk.channel)
         .limit(1)
     ).first()
-    if found is None or found.timeline_uri is None or found.channel_count is None:
+    if found is not None and found.timeline_uri is None:
+        raise ReferenceUnavailable(
+            f"the timeline of recording {recording_id} to compare with was dropped: "
+            "ask one more task of it, which makes it again"
+        )
+    if found is None or found.channel_count is None:
         raise ReferenceUnavailable(f"recording {recording_id} to compare with is not there: submit it first")
     return _work(found.Chunk, found.timeline_uri, found.channel_count, requests=())
 
@@ -121,8 +126,10 @@ def complete_understand(session: Session, claim: Claim, results: Sequence[NewRes
     Raises ``LeaseLost`` when a later claim owns the pass and ``JobCancelled`` when a cancel has committed: the
     caller drops its work.
     """
-    hold(session, claim)
+    claim = hold(session, claim)
     for result in results:
+        if result.request_id not in claim.request_ids:
+            continue  # its job was cancelled, and the job that the pass was handed on to did not ask it
         insert_missing(
             session,
             Result,
@@ -175,4 +182,4 @@ def count_chunk(session: Session, claim: Claim, *, failed: bool) -> int:
     session.execute(
         select(Recording.id).where(Recording.id == claim.recording_id).with_for_update(key_share=True)
     )
-    return start_finishes(session, claim.recording_id)
+    return start_finishes(session, claim.recording_id, actor=claim.worker)

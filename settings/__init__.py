@@ -78,11 +78,34 @@ class Settings(BaseSettings):
         60.0, gt=0.2, description="Time after which a silent worker's work is taken over."
     )
     poll_seconds: float = Field(0.5, gt=0.01, description="Longest pause between two looks for ready work.")
+    drain_seconds: float = Field(
+        10.0,
+        ge=0,
+        description="Time that work has to end when a worker is asked to stop; then it is given back.",
+    )
+    watchdog_seconds: float = Field(
+        600.0,
+        gt=0,
+        description="Time without a step after which a model worker ends itself, to be started again.",
+    )
     cpu_workers: int = Field(2, ge=1, le=256, description="Recordings that one CPU worker plans at a time.")
     max_recording_seconds: float = Field(
         100 * 3600.0, gt=0, description="Longest recording in decoded seconds; longer ones are refused."
     )
     max_upload_bytes: int = Field(4 * 2**30, gt=0, description="Largest upload.")
+    job_ttl_hours: float = Field(
+        0.0,
+        ge=0,
+        description="Time after which jobs that do not say it themselves are deleted. 0: they stay.",
+    )
+    timeline_days: float = Field(
+        30.0,
+        ge=0,
+        description="Time that decoded audio is kept after its last use; it is made again on demand. 0: for ever.",
+    )
+    upload_days: float = Field(
+        7.0, ge=0, description="Time after which uploads that no job names are deleted. 0: they stay."
+    )
     alive_file: Path | None = Field(
         None,
         description="File that a worker touches whenever it looks for work; its age tells whether it lives.",

@@ -1,6 +1,7 @@
 """Keep objects as files below a few allowed folders.
 
-A crash while writing leaves a hidden ``.earwitness-*.part`` file behind, which no listing shows. Two objects
+A crash while writing leaves a hidden ``.earwitness-*.part`` file behind, which no listing shows and
+``sweep_unfinished`` removes. Two objects
 cannot be named ``a`` and ``a/b`` here, as they can in S3; an empty folder may stay when its last object is
 deleted.
 """
@@ -113,6 +114,17 @@ class FolderStore:
         path = self._resolve(uri, follow=False)
         with _translated(uri), suppress(FileNotFoundError, NotADirectoryError):
             path.unlink()
+
+    def sweep_unfinished(self, prefix: str, before: datetime) -> int:
+        """Remove hidden files that writers left; see ``ObjectStore``."""
+        folder = self._resolve(prefix)
+        swept = 0
+        for part in folder.rglob(f"{_PART_PREFIX}*{_PART_SUFFIX}") if folder.is_dir() else ():
+            with suppress(OSError):  # its writer may end at this moment
+                if datetime.fromtimestamp(part.stat().st_mtime, UTC) < before:
+                    part.unlink()
+                    swept += 1
+        return swept
 
     def _resolve(self, uri: str, *, follow: bool = True) -> Path:
         """Return the real path, or refuse it; ``follow=False`` keeps a link in the last place."""

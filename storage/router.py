@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 
 from storage.errors import InvalidUri
@@ -47,6 +48,10 @@ class StoreRouter:
     def delete(self, uri: str) -> None:
         """See ``ObjectStore``."""
         self._store_of(uri).delete(uri)
+
+    def sweep_unfinished(self, prefix: str, before: datetime) -> int:
+        """See ``ObjectStore``."""
+        return self._store_of(prefix).sweep_unfinished(prefix, before)
 
     def _store_of(self, uri: str) -> ObjectStore:
         scheme = scheme_of(uri)

@@ -1,7 +1,8 @@
 """Keep objects in S3, or in anything that speaks its protocol.
 
 Reads are ranged and pinned to one ETag. A crash while writing leaves an unfinished multipart upload, which is
-invisible but paid for: give the bucket a lifecycle rule that aborts those after a day.
+invisible but paid for: ``sweep_unfinished`` aborts those, where the credentials may list them
+(``s3:ListBucketMultipartUploads``); a lifecycle rule of the bucket does the same.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
@@ -144,6 +145,23 @@ class S3Store:
         bucket, key = parse_s3(uri)
         with _translated(uri):
             self._client.delete_object(Bucket=bucket, Key=key)
+
+    def sweep_unfinished(self, prefix: str, before: datetime) -> int:
+        """Abort multipart uploads that nobody completed; see ``ObjectStore``."""
+        bucket, key_prefix = parse_s3(prefix, need_key=False)
+        pages = self._client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=bucket, Prefix=key_prefix
+        )
+        swept = 0
+        with _translated(prefix):
+            for page in pages:
+                for upload in page.get("Uploads", []):
+                    if upload["Initiated"] < before:
+                        self._client.abort_multipart_upload(
+                            Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+                        )
+                        swept += 1
+        return swept
 
     def _get(self, uri: str, start: int, end: int, version: str | None) -> bytes:
         """Fetch a range, again when its body breaks off: the client's own retries end where it begins."""

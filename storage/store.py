@@ -68,3 +68,9 @@ class ObjectStore(Protocol):
 
     def delete(self, uri: str) -> None:
         """Remove the object; removing what is absent is no error."""
+
+    def sweep_unfinished(self, prefix: str, before: datetime) -> int:
+        """Remove what writers below ``prefix`` began before that instant and never finished; return how many.
+
+        A crash leaves such: they are in no listing, and take room.
+        """

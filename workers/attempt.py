@@ -27,9 +27,11 @@ def attempt(context: WorkerContext, keeper: LeaseKeeper, claim: Claim, work: Wor
     with keeper.holding(claim) as lease:
         try:
             work(context, lease)
-        except (LeaseLost, JobCancelled) as error:
+        except LeaseLost as error:
             logger.info("dropped: %s", error)
-        except WorkerStopping:
+        except (JobCancelled, WorkerStopping) as error:
+            # What was cancelled is retired, or handed on to a job that still wants it: it must not look held.
+            logger.info("given back: %s", error)
             _guarded(context, claim, lambda: _give_back(context, claim))
         except Exception as error:  # noqa: BLE001  # whatever it is becomes the pass's failure
             failure = failure_of(error)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import Celery
+from celery.signals import worker_shutting_down
 from kombu import Queue
 
 from db.states import PassKind
@@ -65,8 +66,19 @@ def send_ring(app: Celery, kind: PassKind, model: str = "") -> None:
     app.send_task(RING, args=(str(kind),), queue=Queue(queue_name(kind, model)), retry=False, expires=900)
 
 
-def serve(app: Celery, queues: Sequence[str], concurrency: int, log_level: str) -> None:
-    """Consume until SIGTERM, in the calling thread, with Celery's threads pool."""
+def serve(
+    app: Celery, queues: Sequence[str], concurrency: int, log_level: str, *, on_stop: Callable[[], None]
+) -> None:
+    """Consume until SIGTERM, in the calling thread, with Celery's threads pool.
+
+    ``on_stop`` is called with the signal: Celery itself waits for its threads without end, and they end when what
+    they work on has ended or was given back.
+    """
+
+    def shutting_down(**_: Any) -> None:
+        on_stop()
+
+    worker_shutting_down.connect(shutting_down, weak=False)
     app.conf.task_queues = [Queue(name) for name in queues]
     app.worker_main(
         [

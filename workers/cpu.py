@@ -1,4 +1,4 @@
-"""Be the CPU worker process: plan and finish. Free of torch."""
+"""Be the CPU worker process: plan, finish and retire. Free of torch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from workers.context import WorkerContext
 from workers.finish import finish
 from workers.plan import plan
 from workers.process import run_worker
+from workers.retire import retire
 from workers.runner import Lane
 
 
 def open_lanes(context: WorkerContext) -> Sequence[Lane]:
     """Return what a CPU worker does."""
     places = context.settings.cpu_workers
-    return [Lane(PassKind.PLAN, places, plan), Lane(PassKind.FINISH, places, finish)]
+    return [
+        Lane(PassKind.PLAN, places, plan),
+        Lane(PassKind.FINISH, places, finish),
+        Lane(PassKind.RETIRE, 1, retire),
+    ]
 
 
 if __name__ == "__main__":

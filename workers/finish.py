@@ -32,6 +32,7 @@ def find(work: FinishWork, request: HeardRequest) -> NewFindings:
         segments=[_segment_row(segment) for segment in found.segments],
         annotations=[_annotation_row(annotation) for annotation in found.annotations],
         summary=None if found.summary is None else {"task": request.task, **vars(found.summary)},
+        chunks_done=request.chunks_done,
     )
 
 

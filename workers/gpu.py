@@ -16,6 +16,7 @@ from workers.context import WorkerContext
 from workers.process import run_worker
 from workers.runner import Lane
 from workers.understand import Ear
+from workers.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,9 @@ def open_lane(context: WorkerContext, model: str) -> Sequence[Lane]:
     settings = context.settings
     disable_progress_bar()  # a log is no terminal
     logger.info("loading the model %s", model)
-    ear = Ear(load_engine(settings, model), model)
+    engine = load_engine(settings, model)
+    Watchdog(engine.metrics, settings.watchdog_seconds).start()
+    ear = Ear(engine, model)
     return [Lane(PassKind.UNDERSTAND, settings.places, ear.understand, model=model)]
 
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.claims import Claim, LeaseLost, renew_leases
+from db.claims import Claim, LeaseLost, find_lost, renew_leases
 from db.database import Database
 
 logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 0.5  # between two looks whether a cancel has taken a pass from us
 
 
 class WorkerStopping(Exception):
@@ -47,10 +50,10 @@ class Lease:
 
 
 class LeaseKeeper:
-    """Hold the leases of a process and renew them every quarter of their length.
+    """Hold the leases of a process, renew them every quarter of their length, and look twice a second for lost ones.
 
-    When the database does not answer, the leases run out there and others take the work over; the epoch keeps
-    what this process still does from counting.
+    A cancel takes the pass from its worker, which is told at the next look. When the database does not answer, the
+    leases run out there and others take the work over; the epoch keeps what this process still does from counting.
     """
 
     def __init__(self, database: Database, lease_seconds: float) -> None:
@@ -59,6 +62,7 @@ class LeaseKeeper:
         self._held: dict[tuple[str, int], Lease] = {}
         self._lock = threading.Lock()
         self._ended = threading.Event()
+        self._stopping = False
         self._thread = threading.Thread(target=self._run, name="leases", daemon=True)
         self._thread.start()
 
@@ -68,6 +72,8 @@ class LeaseKeeper:
         key, lease = (claim.pass_id, claim.epoch), Lease(claim)
         with self._lock:
             self._held[key] = lease
+            if self._stopping:
+                lease.stop()
         try:
             yield lease
         finally:
@@ -75,8 +81,10 @@ class LeaseKeeper:
                 del self._held[key]
 
     def stop_work(self) -> None:
-        """Ask all work to give its pass back."""
-        for lease in self._snapshot():
+        """Ask all work, also such as begins later, to give its pass back."""
+        with self._lock:
+            self._stopping = True
+        for lease in self.held():
             lease.stop()
 
     def close(self) -> None:
@@ -84,20 +92,31 @@ class LeaseKeeper:
         self._ended.set()
         self._thread.join(timeout=5.0)
 
-    def _snapshot(self) -> list[Lease]:
+    def held(self) -> list[Lease]:
+        """Return the leases that are held now."""
         with self._lock:
             return list(self._held.values())
 
     def _run(self) -> None:
-        while not self._ended.wait(self._lease_seconds / 4):
-            leases = {(one.claim.pass_id, one.claim.epoch): one for one in self._snapshot()}
+        renew_at = time.monotonic() + self._lease_seconds / 4
+        while not self._ended.wait(min(LOOK_SECONDS, self._lease_seconds / 4)):
+            leases = {(one.claim.pass_id, one.claim.epoch): one for one in self.held()}
+            is_due = time.monotonic() >= renew_at
+            if is_due:
+                renew_at = time.monotonic() + self._lease_seconds / 4
             if not leases:
                 continue
             try:
-                with self._database.write() as session:
-                    lost = renew_leases(session, [one.claim for one in leases.values()], self._lease_seconds)
+                lost = self._find_lost([one.claim for one in leases.values()], renew=is_due)
             except SQLAlchemyError as error:
-                logger.warning("leases could not be renewed: %s", error)
+                logger.warning("leases could not be %s: %s", "renewed" if is_due else "looked at", error)
                 continue
             for claim in lost:
                 leases[claim.pass_id, claim.epoch].lose()
+
+    def _find_lost(self, claims: list[Claim], *, renew: bool) -> list[Claim]:
+        if renew:
+            with self._database.write() as session:
+                return renew_leases(session, claims, self._lease_seconds)
+        with self._database.read() as session:
+            return find_lost(session, claims)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from db.claims import Claim
 from db.planning import (
     NewChunk,
     PlanFacts,
@@ -16,11 +17,13 @@ from db.planning import (
     register_recording,
 )
 from db.states import PassKind, RecordingState
+from db.tables import Recording
 from db.types import new_id
 from pipeline.decode import DecodeOptions
 from pipeline.ingest import Ingested, ingest
 from pipeline.tasks import get_task
 from pipeline.timeline import Channels, to_ms
+from storage.errors import InputAccessDenied, InputNotFound
 from storage.store import ObjectInfo
 from storage.uploads import resolve_source
 from storage.uris import join
@@ -34,19 +37,57 @@ def plan(context: WorkerContext, lease: Lease) -> None:
     claim = lease.claim
     with context.database.read() as session:
         work = load_plan(session, claim)
-    storage_url = context.settings.resolved_storage_url
-    location = resolve_source(work.uri, claim.tenant, storage_url)
-    found = context.store.head(location)
+    known = work.recording
+    if known is not None and known.state == RecordingState.PLANNED:
+        # The job asks more of a recording that is there: its object is fetched only to make its timeline again.
+        facts = None
+        if known.timeline_uri is None and work.needs_timeline:
+            facts = _ingest(context, lease, work, _find_again(context, lease, known), known.id)
+        _store(context, lease, known.id, facts)
+        return
+    found = context.store.head(_location(context, lease, work.uri))
     with context.database.write() as session:
         recording = register_recording(session, claim, work, found.version, found.size_bytes)
-    facts = None
-    if recording.state != RecordingState.PLANNED:
-        # A name of its own for every attempt: a stale worker can leave garbage, and never overwrite.
-        timeline_uri = join(
-            storage_url, "timelines", claim.tenant, recording.id, f"{claim.epoch}-{new_id()}.pcm"
-        )
-        facts = _ingest(context, lease, work, found, timeline_uri)
+    is_heard = recording.state == RecordingState.PLANNED
+    if is_heard and recording.timeline_uri is None:
+        with context.database.read() as session:
+            work = load_plan(session, claim)  # linked now, so that it says whether the timeline is needed
+        is_heard = not work.needs_timeline
+    facts = None if is_heard else _ingest(context, lease, work, found, recording.id)
     _store(context, lease, recording.id, facts)
+
+
+class SourceGone(Exception):
+    """A recording's timeline was dropped, and its object is not there in that version any more."""
+
+    code = "source_gone"
+    retryable = False
+
+
+def _find_again(context: WorkerContext, lease: Lease, recording: Recording) -> ObjectInfo:
+    """Find the object of a recording whose timeline was dropped; raises ``SourceGone``."""
+    dropped = f"the timeline of recording {recording.id} was dropped after its time"
+    try:
+        found = context.store.head(_location(context, lease, recording.uri))
+    except (InputNotFound, InputAccessDenied) as error:
+        raise SourceGone(f"{dropped}, and its source cannot be had any more: {error}") from error
+    if found.version != recording.version:
+        raise SourceGone(
+            f"{dropped}, and {recording.uri} has changed since: submit it, which makes a new recording"
+        )
+    return found
+
+
+def _location(context: WorkerContext, lease: Lease, uri: str) -> str:
+    return resolve_source(uri, lease.claim.tenant, context.settings.resolved_storage_url)
+
+
+def timeline_name(storage_url: str, claim: Claim, recording_id: str) -> str:
+    """Return a name for a timeline that no other attempt uses: a stale worker can leave garbage, and never overwrite.
+
+    The epoch says whose it is, the id keeps two writers of one epoch apart.
+    """
+    return join(storage_url, "timelines", claim.tenant, recording_id, f"{claim.epoch}-{new_id()}.pcm")
 
 
 def _store(context: WorkerContext, lease: Lease, recording_id: str, facts: PlanFacts | None) -> None:
@@ -70,8 +111,9 @@ def task_applies(task_name: str, options: Mapping[str, Any], speech_samples: int
 
 
 def _ingest(
-    context: WorkerContext, lease: Lease, work: PlanWork, found: ObjectInfo, timeline_uri: str
+    context: WorkerContext, lease: Lease, work: PlanWork, found: ObjectInfo, recording_id: str
 ) -> PlanFacts:
+    timeline_uri = timeline_name(context.settings.resolved_storage_url, lease.claim, recording_id)
     options = DecodeOptions(
         channels=Channels(work.channels), max_seconds=context.settings.max_recording_seconds
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
@@ -21,7 +22,6 @@ from workers.runner import Lane, Runner
 logger = logging.getLogger(__name__)
 
 BROKER_POLL_SECONDS = 5.0  # with doorbells, polling only covers those that were lost
-GRACE_SECONDS = 10.0
 
 
 def run_worker(role: str, open_lanes: Callable[[WorkerContext], Sequence[Lane]]) -> int:
@@ -45,18 +45,19 @@ def _work(context: WorkerContext, lanes: Sequence[Lane]) -> None:
     poll_seconds = (
         settings.poll_seconds if settings.embedded else max(BROKER_POLL_SECONDS, settings.poll_seconds)
     )
-    runner = Runner(context, lanes, poll_seconds=poll_seconds)
+    stop = stop_on_signals()  # before anything is claimed
+    runner = Runner(context, lanes, poll_seconds=poll_seconds, overdue=leave)
     reconciler = Reconciler(context)
     runner.start()
     logger.info("%s is ready: %s", context.name, ", ".join(f"{lane.kind} x {lane.places}" for lane in lanes))
     try:
         if settings.embedded:
-            wait_for_signal()
-        else:
+            stop.wait()
+        elif not stop.is_set():
             _consume(settings, runner, lanes)
     finally:
         logger.info("%s is stopping", context.name)
-        runner.stop(min(GRACE_SECONDS, settings.lease_seconds / 2))
+        runner.stop(settings.drain_seconds)
         reconciler.close()
 
 
@@ -70,12 +71,25 @@ def _consume(settings: Settings, runner: Runner, lanes: Sequence[Lane]) -> None:
 
     queues = [queue_name(lane.kind, lane.model) for lane in lanes]
     app = make_app(settings.broker_url, on_ring)
-    serve(app, queues, sum(lane.places for lane in lanes), settings.log_level)
+    serve(
+        app,
+        queues,
+        sum(lane.places for lane in lanes),
+        settings.log_level,
+        on_stop=lambda: runner.drain(settings.drain_seconds),
+    )
 
 
-def wait_for_signal() -> None:
-    """Block until SIGTERM or SIGINT."""
+def leave() -> None:
+    """End this process although threads of it still work: their passes are somebody else's by now."""
+    logger.warning("work does not stop: this process ends without it")
+    logging.shutdown()
+    os._exit(0)
+
+
+def stop_on_signals() -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set."""
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    stop.wait()
+    return stop

@@ -1,4 +1,7 @@
-"""Set right what dead processes left: expired leases, unheard doorbells, private folders; every step may repeat."""
+"""Set right what dead processes left: expired leases, unheard doorbells, private folders, work in nobody's hands.
+
+Every step is limited and may be repeated, by several processes at once; one of them leads, to spare the others.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,30 @@ import logging
 import random
 import shutil
 import threading
+import time
+from contextlib import suppress
 
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.claims import JobCancelled, LeaseLost, find_expired
 from db.failures import return_expired
+from db.leading import give_up_lead, take_lead
+from db.recounting import find_miscounted, find_miscounted_requests, recount, recount_request
+from db.repairing import find_idle, find_unended, find_unretired, open_again, retire_again
 from db.states import PassKind, PassState
 from db.tables import Pass
+from storage.errors import StorageError
 from workers.context import WorkerContext
+from workers.housekeeping import Housekeeper
 from workers.scratch import lease_of_folder
 
 logger = logging.getLogger(__name__)
+
+LEADER = "reconciler"
+LEAD_PAUSES = 3.0  # rounds for which a leader leads: the next one waits no longer when it dies
+REPAIR_PAUSES = 3.0  # a round of repairs for so many rounds
+HOUSEKEEPING_PAUSES = 60.0
 
 
 def reconcile(context: WorkerContext) -> int:
@@ -26,6 +41,56 @@ def reconcile(context: WorkerContext) -> int:
     ring_for_ready(context)
     sweep_scratch(context)
     return taken
+
+
+def repair(context: WorkerContext) -> int:
+    """Open again what is in nobody's hands, end what is over, and retire what should be gone; count the repairs."""
+    with context.database.read() as session:
+        idle = find_idle(session)
+        unended = find_unended(session)
+        unretired = find_unretired(session)
+    repaired = 0
+    for one in idle:
+        with context.database.write() as session:
+            opened = open_again(session, one)
+        if opened:
+            logger.error("%s %s of job %s was in nobody's hands: opened again", one.kind, one.id, one.job_id)
+        repaired += opened
+    for job_id in unended:
+        with context.database.write() as session:
+            recount(session, job_id)
+        logger.error("job %s was over and had not ended: counted again", job_id)
+        repaired += 1
+    for job_id in unretired:
+        with context.database.write() as session:
+            repaired += retire_again(session, job_id)
+    return repaired
+
+
+def check_counts(context: WorkerContext) -> int:
+    """Compare counters with the rows that they count, and set right what differs; count the repairs."""
+    with context.database.read() as session:
+        jobs = find_miscounted(session)
+        requests = find_miscounted_requests(session)
+    repaired = 0
+    for job_id in jobs:
+        with context.database.write() as session:
+            wrong = recount(session, job_id)
+        if wrong:
+            logger.error("the counters of job %s were wrong and are repaired: %s", job_id, wrong)
+            repaired += 1
+    for recording_id, request_id in requests:
+        with context.database.write() as session:
+            counts = recount_request(session, recording_id, request_id)
+        if counts is not None:
+            logger.error(
+                "recording %s, request %s: %s chunks were counted, %s are there",
+                recording_id,
+                request_id,
+                *counts,
+            )
+            repaired += 1
+    return repaired
 
 
 def take_back_expired(context: WorkerContext) -> int:
@@ -74,23 +139,49 @@ def sweep_scratch(context: WorkerContext) -> None:
 
 
 class Reconciler:
-    """Reconcile again and again in a thread, until closed."""
+    """Reconcile again and again in a thread, until closed; what one process can do for all, the leader does."""
 
     def __init__(self, context: WorkerContext) -> None:
         self._context = context
+        self._housekeeper = Housekeeper(context)
+        self._pause = min(context.settings.lease_seconds / 6, 10.0)
+        self._due = dict.fromkeys((self._repair, self._keep_house), 0.0)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """End after the present round."""
+        """End after the present round, and let another process lead."""
         self._ended.set()
         self._thread.join(timeout=10.0)
+        with suppress(SQLAlchemyError), self._context.database.write() as session:
+            give_up_lead(session, LEADER, self._context.name)
+
+    def round(self) -> bool:
+        """Do what is due, and say whether we lead."""
+        sweep_scratch(self._context)  # each machine has folders of its own
+        with self._context.database.write() as session:
+            if not take_lead(session, LEADER, self._context.name, max(LEAD_PAUSES * self._pause, 2.0)):
+                return False
+        take_back_expired(self._context)
+        ring_for_ready(self._context)
+        for step, due_at in self._due.items():
+            if time.monotonic() >= due_at:
+                step()
+        return True
+
+    def _repair(self) -> None:
+        self._due[self._repair] = time.monotonic() + REPAIR_PAUSES * self._pause
+        repair(self._context)
+
+    def _keep_house(self) -> None:
+        self._due[self._keep_house] = time.monotonic() + HOUSEKEEPING_PAUSES * self._pause
+        check_counts(self._context)
+        self._housekeeper.round()
 
     def _run(self) -> None:
-        pause = min(self._context.settings.lease_seconds / 6, 10.0)
-        while not self._ended.wait(pause * (0.5 + random.random())):  # noqa: S311  # so that processes do not meet
+        while not self._ended.wait(self._pause * (0.5 + random.random())):  # noqa: S311  # so that processes do not meet
             try:
-                reconcile(self._context)
-            except (SQLAlchemyError, OSError) as error:
+                self.round()
+            except (SQLAlchemyError, StorageError, OSError) as error:
                 logger.warning("reconciling failed, the next round tries again: %s", error)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.claims import Claim, claim_passes
+from db.claims import Claim, claim_passes, release
 from db.states import PassKind
 from workers.attempt import Work, attempt
 from workers.context import WorkerContext
 from workers.leases import LeaseKeeper
 
 logger = logging.getLogger(__name__)
+
+OVERDUE_SECONDS = 5.0  # after the grace, for work to notice that it should stop
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,23 @@ class Runner:
     """The feeder of a process: one thread for each lane claims, a pool works, one keeper renews all leases.
 
     Doorbells only wake it (``wake``) or lend it a thread (``work_one``); without any it polls. After every piece of
-    work it looks for more at once, so a lost message costs at most one pause.
+    work it looks for more at once, so a lost message costs at most one pause. ``overdue`` is called when work
+    does not end in time after a drain: its passes have been given back by then.
     """
 
-    def __init__(self, context: WorkerContext, lanes: Sequence[Lane], *, poll_seconds: float) -> None:
+    def __init__(
+        self,
+        context: WorkerContext,
+        lanes: Sequence[Lane],
+        *,
+        poll_seconds: float,
+        overdue: Callable[[], None] = lambda: None,
+    ) -> None:
         self._context = context
+        self._overdue = overdue
+        self._active = 0
+        self._changed = threading.Condition()  # guards _active
+        self._drainer: threading.Thread | None = None
         self._lanes = {lane.kind: lane for lane in lanes}
         self._poll_seconds = poll_seconds
         self._keeper = LeaseKeeper(context.database, context.settings.lease_seconds)
@@ -87,23 +101,63 @@ class Runner:
         if not claims:
             lane.give_places()
             return False
+        self._count(1)
         self._attempt(lane, claims[0])
         return True
 
-    def stop(self, grace_seconds: float) -> None:
-        """Stop claiming, let work end for ``grace_seconds``, then have the rest given back. Idempotent."""
+    def drain(self, grace_seconds: float) -> None:
+        """Claim nothing more; what does not end within ``grace_seconds`` is given back. Returns at once, idempotent.
+
+        Given back, an attempt does not count.
+        """
         self._stopping.set()
         for wake in self._wakes.values():
             wake.set()
+        with self._changed:
+            if self._drainer is not None:
+                return
+            self._drainer = threading.Thread(
+                target=self._drain, args=(grace_seconds,), name="drain", daemon=True
+            )
+            self._drainer.start()
+
+    def stop(self, grace_seconds: float) -> None:
+        """Drain, and wait until it is done. Idempotent."""
+        self.drain(grace_seconds)
+        if self._drainer is not None:
+            self._drainer.join()
+        self._pool.shutdown(wait=self._active == 0)
+        self._keeper.close()
+
+    def _drain(self, grace_seconds: float) -> None:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout=5.0)
-        timer = threading.Timer(grace_seconds, self._keeper.stop_work)
-        timer.daemon = True
-        timer.start()
-        self._pool.shutdown(wait=True)
-        timer.cancel()
-        self._keeper.close()
+        if self._is_idle_within(grace_seconds):
+            return
+        self._keeper.stop_work()
+        if self._is_idle_within(OVERDUE_SECONDS):
+            return
+        for lease in self._keeper.held():
+            logger.warning(
+                "%s pass %s does not stop: it is given back", lease.claim.kind, lease.claim.pass_id
+            )
+            lease.lose()
+            try:
+                with self._context.database.write() as session:
+                    release(session, lease.claim)
+            except SQLAlchemyError as error:
+                logger.warning("pass %s could not be given back: %s", lease.claim.pass_id, error)
+        self._overdue()
+
+    def _is_idle_within(self, seconds: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._active == 0, timeout=seconds)
+
+    def _count(self, count: int) -> None:
+        with self._changed:
+            self._active += count
+            self._changed.notify_all()
 
     def _feed(self, lane: Lane) -> None:
         wake = self._wakes[lane.kind]
@@ -112,6 +166,7 @@ class Runner:
             places = lane.take_places(lane.places)
             claims = self._claim(lane, places) if places else []
             lane.give_places(places - len(claims))
+            self._count(len(claims))
             for claim in claims:
                 self._pool.submit(self._attempt, lane, claim)
             if not claims:
@@ -140,6 +195,7 @@ class Runner:
         finally:
             lane.give_places()
             self._wakes[lane.kind].set()
+            self._count(-1)
 
     def _touch_alive_file(self) -> None:
         if self._context.settings.alive_file is not None:

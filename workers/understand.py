@@ -33,6 +33,7 @@ from qwen_audio.errors import EngineClosed, EngineOutOfMemory
 from workers.context import WorkerContext
 from workers.hearing import ChunkTalk, Engine
 from workers.leases import Lease
+from workers.watchdog import crash, is_sticky
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +49,15 @@ def end_this_process() -> None:
 class Ear:
     """A loaded engine and the name under which requests ask for it.
 
-    An engine that ran out of memory, or ended for another reason, does not come back: ``end`` is called then.
+    An engine that ran out of memory does not come back: ``end`` lets the process give back what it holds. One that
+    ended for another reason, or whose device answers nothing but one error, may have been brought down by what it
+    heard: ``crash`` ends the process with its leases held, so that it counts.
     """
 
     engine: Engine
     model: str
     end: Callable[[], None] = end_this_process
+    crash: Callable[[], None] = crash
 
     def understand(self, context: WorkerContext, lease: Lease) -> None:
         """Work on an understand pass; the lane's ``work``."""
@@ -64,9 +68,14 @@ class Ear:
         samples = read_samples(context, work)
         try:
             results = self._hear(work, samples, references, lease) if work.requests else []
-        except (EngineOutOfMemory, EngineClosed) as error:
+        except EngineOutOfMemory as error:
             logger.error("%s is of no use any more, this process ends: %s", self.model, error)
             self.end()
+            raise
+        except Exception as error:
+            if isinstance(error, EngineClosed) or is_sticky(error):
+                logger.critical("%s is broken, this process ends: %s", self.model, error)
+                self.crash()
             raise
         with context.database.write() as session:
             finishes = complete_understand(session, claim, results)

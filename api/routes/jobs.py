@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -36,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
-_ABSENT: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such job."}}
+ABSENT: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such job."}}
 
 
 class JobsQuery(Input):
@@ -72,23 +73,21 @@ def create_job(submission: Submission, response: Response, services: Wired, tena
     new = NewJob(
         tenant=tenant,
         uris=[source.uri for source in submission.sources],
-        requests=[
-            _new_request(asked, _model_for(asked, place, services.settings))
-            for place, asked in enumerate(submission.tasks)
-        ],
+        requests=new_requests(submission.tasks, services.settings),
         channels=submission.channels,
         client_metadata=submission.metadata,
         priority=submission.priority,
+        ttl_hours=submission.ttl_hours or services.settings.job_ttl_hours or None,
     )
     with services.database.write() as session:
-        _check_references(session, tenant, submission)
+        check_references(session, tenant, submission.tasks)
         job = submit_job(session, new)
         session.flush()
         session.refresh(job)
         shown = show_job(
             job, queries.list_requests(session, tenant, job.id), queries.job_progress(session, job)
         )
-    _ring(services, len(new.uris))
+    ring(services, PassKind.PLAN, len(new.uris))
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return shown
 
@@ -101,7 +100,7 @@ def list_jobs(query: Annotated[JobsQuery, Query()], services: Wired, tenant: Ten
     return make_page(rows, query.limit, summarise_job, lambda job: job.id)
 
 
-@router.get("/{job_id}", summary="Read a job", responses=_ABSENT)
+@router.get("/{job_id}", summary="Read a job", responses=ABSENT)
 def get_job(job_id: Id, services: Wired, tenant: Tenant) -> JobDetail:
     """Return a job's state, what it asked, and how far it is in seconds of audio."""
     with services.database.read() as session:
@@ -111,7 +110,7 @@ def get_job(job_id: Id, services: Wired, tenant: Tenant) -> JobDetail:
         )
 
 
-@router.get("/{job_id}/recordings", summary="List a job's recordings", responses=_ABSENT)
+@router.get("/{job_id}/recordings", summary="List a job's recordings", responses=ABSENT)
 def list_job_recordings(
     job_id: Id, query: Annotated[JobRecordingsQuery, Query()], services: Wired, tenant: Tenant
 ) -> Page[JobRecordingView]:
@@ -120,6 +119,11 @@ def list_job_recordings(
         queries.get_job(session, tenant, job_id)
         rows = queries.list_job_recordings(session, tenant, job_id, after=query.after, limit=query.limit + 1)
     return make_page(rows, query.limit, show_job_recording, lambda row: row[0].position)
+
+
+def new_requests(tasks: Sequence[AskedTask], settings: Settings) -> list[NewRequest]:
+    """Return what tasks ask, each of the model that answers it; raises ``InvalidField``."""
+    return [_new_request(asked, _model_for(asked, place, settings)) for place, asked in enumerate(tasks)]
 
 
 def _model_for(asked: AskedTask, place: int, settings: Settings) -> str:
@@ -135,9 +139,9 @@ def _model_for(asked: AskedTask, place: int, settings: Settings) -> str:
     return settings.chat_model
 
 
-def _check_references(session: Session, tenant: str, submission: Submission) -> None:
+def check_references(session: Session, tenant: str, tasks: Sequence[AskedTask]) -> None:
     """Refuse recordings to compare with that the tenant does not have; raises ``InvalidField``."""
-    for place, asked in enumerate(submission.tasks):
+    for place, asked in enumerate(tasks):
         task = get_task(asked.task)
         for recording_id in task.references(task.Options.model_validate(asked.options)):
             try:
@@ -159,9 +163,9 @@ def _new_request(asked: AskedTask, model: str) -> NewRequest:
     )
 
 
-def _ring(services: Services, count: int) -> None:
-    """Wake planners. The job is stored: a broken bell must not make the client believe that it is not."""
+def ring(services: Services, kind: PassKind, count: int) -> None:
+    """Wake workers. The job is stored: a broken bell must not make the client believe that it is not."""
     try:
-        services.doorbell.ring(PassKind.PLAN, count=count)
+        services.doorbell.ring(kind, count=count)
     except Exception as error:  # noqa: BLE001  # it becomes a line in the log; workers poll
         logger.warning("the doorbell failed (%s); workers poll meanwhile", error)

@@ -44,7 +44,7 @@ def submit(
     """Submit recordings; local files are uploaded. With --wait, exit code 1 unless the job succeeds."""
     found = find_sources(sources)
     tasks = [parse_task(text) for text in task or ["transcribe"]]
-    with _client(api) as client:
+    with open_client(api) as client:
         uris = upload_all(client, found)
         asked = [{"uri": uri} for uri in uris]
         job = client.submit({"sources": asked, "tasks": tasks, "channels": channels, "priority": priority})
@@ -67,7 +67,7 @@ def status(
     api: Api = None,
 ) -> None:
     """Say how far jobs are: all of them in short, or one with its recordings and errors."""
-    with _client(api) as client:
+    with open_client(api) as client:
         if job_id is None:
             jobs = client.get("/v1/jobs", limit=limit)["items"]
             print_json(jobs) if as_json else out.print(jobs_table(jobs))
@@ -93,7 +93,7 @@ def results(
     api: Api = None,
 ) -> None:
     """Print what was found: of the whole recording, then segments with their words, and all else with its times."""
-    with _client(api) as client:
+    with open_client(api) as client:
         recordings = [_findings(client, recording) for recording in _recordings(client, job_or_recording_id)]
     if as_json:
         print_json(recordings)
@@ -114,7 +114,7 @@ def results(
 
 def tasks(as_json: AsJson = False, api: Api = None) -> None:
     """List what can be asked of a recording."""
-    with _client(api) as client:
+    with open_client(api) as client:
         found = client.get("/v1/tasks")["items"]
     print_json(found) if as_json else out.print(tasks_table(found))
 
@@ -134,7 +134,8 @@ def upload_all(client: ApiClient, sources: list[Path | str]) -> list[str]:
         ]
 
 
-def _client(api: str | None) -> ApiClient:
+def open_client(api: str | None) -> ApiClient:
+    """Connect to the API that is named, or else to that of the settings."""
     settings = load_settings()
     if api or settings.api_url:
         return ApiClient(api or settings.api_url)

@@ -20,6 +20,7 @@ from cli.terminal import say
 from settings import Settings, load_settings
 
 PAUSE_SECONDS = 0.2  # between two looks at the processes
+MARGIN_SECONDS = 10.0  # for workers to give back what did not end within their own grace
 
 
 class WorkerKind(StrEnum):
@@ -61,7 +62,7 @@ def up(
                 supervisor.poll()
             say("stopping")
         finally:
-            supervisor.stop()
+            supervisor.stop(settings.drain_seconds + MARGIN_SECONDS)
     say("stopped")
 
 

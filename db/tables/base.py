@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import CheckConstraint, MetaData, String
+from sqlalchemy import CheckConstraint, Index, MetaData, String, text
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from db.clock import database_now
@@ -51,3 +51,9 @@ def one_of(column: str, kinds: type[Any]) -> CheckConstraint:
     """Return a check that a column holds one of the values of an enum."""
     values = ", ".join(f"'{kind.value}'" for kind in kinds)
     return CheckConstraint(f"{column} IN ({values})", name=column)
+
+
+def where_there(name: str, column: str, there: str | None = None) -> Index:
+    """Return an index over the rows that have a value in ``column``, or else in ``there``."""
+    condition = text(f"{there or column} IS NOT NULL")
+    return Index(name, column, postgresql_where=condition, sqlite_where=condition)

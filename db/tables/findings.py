@@ -23,7 +23,11 @@ class Result(Table):
     """The answer to one request for one chunk; unique, whatever was run twice."""
 
     __tablename__ = "results"
-    __table_args__ = (UniqueConstraint("chunk_id", "request_id"), Index(None, "recording_id", "request_id"))
+    __table_args__ = (
+        UniqueConstraint("chunk_id", "request_id"),
+        Index(None, "recording_id", "request_id"),
+        Index(None, "pass_id"),
+    )
 
     id: Mapped[str] = id_column()
     tenant: Mapped[str] = tenant_column()

@@ -17,7 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.states import IfSeen, JobState, LinkState, SourceKind, SourceState
-from db.tables.base import Table, created_column, id_column, one_of, tenant_column
+from db.tables.base import Table, created_column, id_column, one_of, tenant_column, where_there
 from db.types import Id
 
 
@@ -25,7 +25,12 @@ class Job(Table):
     """One submission: sources, tasks, options."""
 
     __tablename__ = "jobs"
-    __table_args__ = (one_of("state", JobState), Index(None, "tenant", "id"))
+    __table_args__ = (
+        one_of("state", JobState),
+        Index(None, "tenant", "id"),
+        where_there("ix_jobs_retry_of", "retry_of"),
+        where_there("ix_jobs_expires_at", "expires_at"),
+    )
 
     id: Mapped[str] = id_column()
     tenant: Mapped[str] = tenant_column()
@@ -61,6 +66,7 @@ class JobRecording(Table):
         UniqueConstraint("job_id", "position"),
         Index(None, "recording_id", "state"),
         Index(None, "job_id", "state"),
+        where_there("ix_job_recordings_source_id", "source_id"),
     )
 
     id: Mapped[str] = id_column()

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.states import PassKind, PassState, RecordingState, RequestState
-from db.tables.base import Table, created_column, id_column, one_of, tenant_column
+from db.tables.base import Table, created_column, id_column, one_of, tenant_column, where_there
 
 
 class Recording(Table):
@@ -31,6 +31,7 @@ class Recording(Table):
     __table_args__ = (
         one_of("state", RecordingState),
         UniqueConstraint("tenant", "uri", "version", "channels", "generation"),
+        where_there("ix_recordings_timeline_used_at", "timeline_used_at", "timeline_uri"),
     )
 
     id: Mapped[str] = id_column()
@@ -139,6 +140,10 @@ class Pass(Table):
         ),
         Index(None, "job_id"),
         Index(None, "recording_id"),
+        *(
+            where_there(f"ix_passes_{column}", column)  # or each row that is deleted would read all passes
+            for column in ("job_recording_id", "chunk_id", "source_id", "delivery_id")
+        ),
     )
 
     id: Mapped[str] = id_column()

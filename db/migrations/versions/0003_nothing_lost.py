@@ -33,6 +33,7 @@ def upgrade() -> None:
     _create_operations()
     _alter_jobs()
     _alter_work()
+    _index_what_is_deleted()
 
 
 def _create_tenants() -> None:
@@ -251,6 +252,31 @@ def _alter_work() -> None:
         ["kind", "model", sa.literal_column("priority DESC"), "virtual_time", "id"],
         postgresql_where=sa.text("state = 'ready'"),
         sqlite_where=sa.text("state = 'ready'"),
+    )
+
+
+def _index_what_is_deleted() -> None:
+    """Index what refers to rows that are deleted, or each deleted row would read whole tables; and what expires."""
+    op.create_index("ix_results_pass_id", "results", ["pass_id"])
+    for table, column in (
+        ("jobs", "retry_of"),
+        ("jobs", "expires_at"),
+        ("job_recordings", "source_id"),
+        ("passes", "job_recording_id"),
+        ("passes", "chunk_id"),
+        ("passes", "source_id"),
+        ("passes", "delivery_id"),
+    ):
+        there = sa.text(f"{column} IS NOT NULL")
+        op.create_index(f"ix_{table}_{column}", table, [column], postgresql_where=there, sqlite_where=there)
+    op.execute("UPDATE recordings SET timeline_used_at = planned_at WHERE timeline_uri IS NOT NULL")
+    there = sa.text("timeline_uri IS NOT NULL")
+    op.create_index(
+        "ix_recordings_timeline_used_at",
+        "recordings",
+        ["timeline_used_at"],
+        postgresql_where=there,
+        sqlite_where=there,
     )
 
 

@@ -104,7 +104,10 @@ def test_a_job_goes_from_submitted_to_rows(database: Database) -> None:
         kinds = session.scalars(select(Event.kind).where(Event.job_id == job_id).order_by(Event.id)).all()
         job = get_job(session, "default", job_id)
         progress = job_progress(session, job)
-    assert kinds == ["job.accepted", "recording.planned", "recording.succeeded", "job.succeeded"]
+    assert kinds == [
+        "job.accepted", "job.running", "recording.planned", "recording.finishing", "recording.succeeded",
+        "job.succeeded",
+    ]  # fmt: skip
     assert job.started_at is not None
     assert job.finished_at is not None
     assert progress.audio_seconds_done == progress.audio_seconds_total == 2.0

@@ -21,24 +21,31 @@ WORK = UnderstandWork("file:///t.pcm", 1, 0, 0, 16_000, 0, 16_000, (), (AskedReq
 
 
 @pytest.mark.parametrize(
-    ("error", "ends"),
-    [(EngineOutOfMemory("full"), 1), (EngineClosed("closed"), 1), (ZeroDivisionError("a bug"), 0)],
+    ("error", "wanted"),
+    [
+        (EngineOutOfMemory("full"), ["end"]),
+        (EngineClosed("closed"), ["crash"]),
+        (RuntimeError("CUDA error: device-side assert triggered"), ["crash"]),
+        (RuntimeError("CUDA error: out of memory"), []),
+        (ZeroDivisionError("a bug"), []),
+    ],
 )
 def test_an_engine_that_is_gone_ends_its_process_and_the_pass_fails(
-    monkeypatch: pytest.MonkeyPatch, error: Exception, ends: int
+    monkeypatch: pytest.MonkeyPatch, error: Exception, wanted: list[str]
 ) -> None:
     def open_clip(samples: np.ndarray) -> Any:
         raise error
 
-    ended: list[int] = []
+    ended: list[str] = []
     engine: Any = SimpleNamespace(revision="r1", clip_samples=None, open=open_clip)
     context: Any = SimpleNamespace(database=SimpleNamespace(read=nullcontext))
     lease: Any = SimpleNamespace(claim=SimpleNamespace(tenant="default"), check=lambda: None)
     monkeypatch.setattr(understand, "load_understand", lambda session, claim: WORK)
     monkeypatch.setattr(understand, "read_samples", lambda context, work: np.zeros(16_000, np.int16))
+    ear = Ear(engine, "mini", end=lambda: ended.append("end"), crash=lambda: ended.append("crash"))
     with pytest.raises(type(error)):
-        Ear(engine, "mini", end=lambda: ended.append(1)).understand(context, lease)
-    assert len(ended) == ends
+        ear.understand(context, lease)
+    assert ended == wanted
 
 
 @pytest.mark.parametrize(

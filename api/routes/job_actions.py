@@ -1,0 +1,126 @@
+"""Cancel, retry and delete jobs, and ask more about what they heard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+from pydantic import ConfigDict, Field, field_validator
+from sqlalchemy.orm import Session
+
+from api.asked_tasks import EXAMPLES, AskedTask
+from api.inputs import Input
+from api.job_views import JobDetail, show_job
+from api.pages import Id
+from api.problems import Problem
+from api.routes.jobs import ABSENT, check_references, new_requests, ring
+from api.services import Services, Wired
+from api.submissions import MAX_TASKS, refuse_twice
+from api.tenancy import Tenant
+from db import queries
+from db.cancelling import cancel_job as cancel
+from db.deleting import delete_job as delete
+from db.retrying import ask_more
+from db.retrying import retry_job as retry
+from db.states import PassKind
+from db.tables import Job
+
+ACTOR = "api"
+
+router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
+
+_CONFLICT: dict[int | str, dict[str, Any]] = {
+    **ABSENT,
+    409: {"model": Problem, "description": "The job is not in the state for that: see `code`."},
+}
+_ACCEPTED: dict[int | str, dict[str, Any]] = {
+    202: {
+        "headers": {
+            "Location": {"description": "Where the new job can be read.", "schema": {"type": "string"}}
+        }
+    },
+    **_CONFLICT,
+}
+
+
+class Retry(Input):
+    """What to try again."""
+
+    cancelled: bool = Field(False, description="Also the recordings that a cancel cut off.")
+
+
+class MoreTasks(Input):
+    """What else to find out about the recordings of a job."""
+
+    model_config = ConfigDict(
+        strict=True, json_schema_extra={"examples": [{"tasks": [EXAMPLES["caption"], "emotion"]}]}
+    )
+
+    tasks: list[AskedTask] = Field(
+        min_length=1, max_length=MAX_TASKS, description="What to find out about each of them; see /v1/tasks."
+    )
+
+    @field_validator("tasks")
+    @classmethod
+    def _none_twice(cls, tasks: list[AskedTask]) -> list[AskedTask]:
+        return refuse_twice(tasks)
+
+
+@router.post("/{job_id}/cancel", summary="Cancel a job", responses=_CONFLICT)
+def cancel_job(job_id: Id, services: Wired, tenant: Tenant) -> JobDetail:
+    """Cancel a job. From this answer on nothing is added for it; workers stop within two seconds.
+
+    What other jobs wait for goes on as theirs. Cancelling twice is the same as once; a job that has ended otherwise
+    answers 409. Recordings are counted as cancelled at once, those of a large job within some seconds.
+    """
+    with services.database.write() as session:
+        job = cancel(session, tenant, job_id, actor=ACTOR)
+        shown = _show(session, tenant, job)
+    ring(services, PassKind.RETIRE, 1)
+    return shown
+
+
+@router.post("/{job_id}/retry", status_code=202, summary="Retry what failed", responses=_ACCEPTED)
+def retry_job(
+    job_id: Id, response: Response, services: Wired, tenant: Tenant, body: Retry | None = None
+) -> JobDetail:
+    """Make a job of what failed in this one; what it has is reused, only chunks without an answer run again."""
+    with services.database.write() as session:
+        asked = Retry() if body is None else body
+        job = retry(session, tenant, job_id, cancelled=asked.cancelled, actor=ACTOR)
+        shown = _show(session, tenant, job)
+    return _accepted(services, response, shown)
+
+
+@router.post("/{job_id}/tasks", status_code=202, summary="Ask more", responses=_ACCEPTED)
+def ask_job(job_id: Id, body: MoreTasks, response: Response, services: Wired, tenant: Tenant) -> JobDetail:
+    """Make a job that asks more about the recordings of this one; only what was never answered runs."""
+    requests = new_requests(body.tasks, services.settings)
+    with services.database.write() as session:
+        check_references(session, tenant, body.tasks)
+        job = ask_more(session, tenant, job_id, requests, actor=ACTOR)
+        shown = _show(session, tenant, job)
+    return _accepted(services, response, shown)
+
+
+@router.delete("/{job_id}", status_code=202, summary="Delete a job", responses=ABSENT)
+def delete_job(job_id: Id, services: Wired, tenant: Tenant) -> None:
+    """Delete a job with its rows, timelines and uploads that no other job links to; cancelled if it still runs.
+
+    From this answer on it is not found; what it holds goes within some seconds. An event `job.deleted` stays.
+    """
+    with services.database.write() as session:
+        delete(session, tenant, job_id, actor=ACTOR)
+    ring(services, PassKind.RETIRE, 1)
+
+
+def _accepted(services: Services, response: Response, shown: JobDetail) -> JobDetail:
+    ring(services, PassKind.PLAN, shown.recordings.total)
+    response.headers["Location"] = f"/v1/jobs/{shown.id}"
+    return shown
+
+
+def _show(session: Session, tenant: str, job: Job) -> JobDetail:
+    session.flush()
+    session.refresh(job)
+    return show_job(job, queries.list_requests(session, tenant, job.id), queries.job_progress(session, job))

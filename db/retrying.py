@@ -1,0 +1,185 @@
+"""Ask again, as a new job: retry what failed of a job, or ask more about its recordings; what is there is reused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy.orm import Session
+
+from db.events import record_event
+from db.queries import NotFound, is_kept
+from db.statements import insert_rows
+from db.states import FINAL_JOB_STATES, LinkState, PassKind, SourceState
+from db.submitting import NewRequest, request_ids_of
+from db.tables import Job, JobRecording, JobRequest, JobSource, Pass
+from db.types import new_id
+
+COPIED = 2_000  # links that are read at a time
+
+
+class JobNotOver(Exception):
+    """The job still runs: what fails of it is not known yet."""
+
+    code = "job_not_over"
+    retryable = True
+
+
+class NothingToRetry(Exception):
+    """Nothing of the job failed in a way that another try could change."""
+
+    code = "nothing_to_retry"
+    retryable = False
+
+
+class NothingToAsk(Exception):
+    """The job has no recording that can be asked more."""
+
+    code = "nothing_to_ask"
+    retryable = False
+
+
+def retry_job(session: Session, tenant: str, job_id: str, *, cancelled: bool = False, actor: str) -> Job:
+    """Make a job of the recordings that failed in another, or are partial for failed chunks; return its row.
+
+    Their results are reused: only what has none runs again, chunks in quarantine too. With ``cancelled`` also the
+    recordings that a cancel cut off. One retry of a job runs at a time. Raises ``NotFound``, ``JobNotOver``
+    and ``NothingToRetry``.
+    """
+    old = _lock(session, tenant, job_id)
+    if old.state not in FINAL_JOB_STATES:
+        raise JobNotOver(f"job {job_id} is {old.state}: wait until it has ended, or cancel it")
+    running = session.scalar(
+        select(Job.id).where(Job.tenant == tenant, Job.retry_of == job_id, Job.state.not_in(FINAL_JOB_STATES))
+    )
+    if running is not None:
+        raise JobNotOver(f"job {running} is retrying job {job_id} already: wait until it has ended")
+    failed = (
+        JobRecording.state == LinkState.FAILED,
+        (JobRecording.state == LinkState.PARTIAL) & (JobRecording.error_code == "chunks_failed"),
+        *([JobRecording.state == LinkState.CANCELLED] if cancelled else []),
+    )
+    new = _make_job(session, old, retry_of=job_id)
+    requests = session.scalars(
+        select(JobRequest.request_id).where(JobRequest.job_id == job_id).order_by(JobRequest.position)
+    ).all()
+    _add_requests(session, new, requests)
+    if not _copy_links(session, old, new, or_(*failed)):
+        raise NothingToRetry(f"nothing of job {job_id} failed in a way that another try could change")
+    _record(session, new, actor, {"retry_of": job_id})
+    return new
+
+
+def ask_more(
+    session: Session, tenant: str, job_id: str, requests: Sequence[NewRequest], *, actor: str
+) -> Job:
+    """Make a job that asks more of the recordings of another one; return its row.
+
+    What was answered before is reused, and no object is fetched for it. The other job may still run. Raises
+    ``NotFound``, ``JobNotOver`` while its sources are still expanding, and ``NothingToAsk``.
+    """
+    old = _lock(session, tenant, job_id)
+    expanding = select(JobSource.id).where(
+        JobSource.job_id == job_id, JobSource.state == SourceState.EXPANDING
+    )
+    if session.scalar(expanding.limit(1)) is not None:
+        raise JobNotOver(f"the sources of job {job_id} are still being listed: ask when that has ended")
+    new = _make_job(session, old, retry_of=None)
+    _add_requests(session, new, request_ids_of(session, tenant, requests))
+    usable = JobRecording.state.not_in((LinkState.FAILED, LinkState.CANCELLED))
+    if not _copy_links(session, old, new, usable):
+        raise NothingToAsk(
+            f"job {job_id} has no recording that can be asked more: all failed or were cancelled"
+        )
+    _record(session, new, actor, {"more_of": job_id, "tasks": [request.task for request in requests]})
+    return new
+
+
+def _lock(session: Session, tenant: str, job_id: str) -> Job:
+    job = session.scalars(
+        select(Job).where(Job.id == job_id, Job.tenant == tenant, is_kept()).with_for_update(key_share=True)
+    ).first()
+    if job is None:
+        raise NotFound(f"there is no job {job_id}")
+    return job
+
+
+def _make_job(session: Session, old: Job, *, retry_of: str | None) -> Job:
+    new = Job(
+        id=new_id(),
+        tenant=old.tenant,
+        channels=old.channels,
+        priority=old.priority,
+        client_metadata=dict(old.client_metadata),
+        recordings_total=0,
+        tracking=old.tracking,
+        webhook_id=old.webhook_id,
+        retry_of=retry_of,
+    )
+    session.add(new)
+    session.flush()
+    return new
+
+
+def _add_requests(session: Session, job: Job, request_ids: Sequence[str]) -> None:
+    rows = [
+        {"job_id": job.id, "request_id": request_id, "tenant": job.tenant, "position": position}
+        for position, request_id in enumerate(request_ids)
+    ]
+    insert_rows(session, JobRequest, rows)
+
+
+def _copy_links(session: Session, old: Job, new: Job, wanted: ColumnElement[bool]) -> int:
+    """Copy links of the old job, with the recordings that they have found, each with a plan pass; count them."""
+    total, position = 0, -1
+    while True:
+        links = session.scalars(
+            select(JobRecording)
+            .where(JobRecording.job_id == old.id, wanted, JobRecording.position > position)
+            .order_by(JobRecording.position)
+            .limit(COPIED)
+        ).all()
+        if not links:
+            break
+        position = links[-1].position
+        rows = [
+            {
+                "id": new_id(),
+                "tenant": new.tenant,
+                "job_id": new.id,
+                "position": total + number,
+                "uri": link.uri,
+                "recording_id": link.recording_id,
+                "client_metadata": dict(link.client_metadata),
+                "tracking": link.tracking,
+                "version": link.version,
+                "size_bytes": link.size_bytes,
+            }
+            for number, link in enumerate(links)
+        ]
+        insert_rows(session, JobRecording, rows)
+        insert_rows(
+            session,
+            Pass,
+            [
+                {
+                    "id": new_id(),
+                    "tenant": new.tenant,
+                    "kind": PassKind.PLAN,
+                    "job_id": new.id,
+                    "job_recording_id": row["id"],
+                    "priority": new.priority,
+                }
+                for row in rows
+            ],
+        )
+        total += len(rows)
+    new.recordings_total = total
+    session.flush()
+    return total
+
+
+def _record(session: Session, job: Job, actor: str, data: Mapping[str, Any]) -> None:
+    facts = {"recordings": job.recordings_total, **data}
+    record_event(session, "job.accepted", tenant=job.tenant, job_id=job.id, actor=actor, data=facts)
