@@ -21,6 +21,7 @@ from workers.runner import Lane, Runner
 
 logger = logging.getLogger(__name__)
 
+CELERY_SECONDS = 3.0  # that Celery has to end once nothing is worked on
 BROKER_POLL_SECONDS = 5.0  # with doorbells, polling only covers those that were lost
 
 
@@ -53,15 +54,17 @@ def _work(context: WorkerContext, lanes: Sequence[Lane]) -> None:
     try:
         if settings.embedded:
             stop.wait()
-        elif not stop.is_set():
-            _consume(settings, runner, lanes)
+        else:
+            _consume(settings, runner, lanes, stop)
     finally:
         logger.info("%s is stopping", context.name)
         runner.stop(settings.drain_seconds)
         reconciler.close()
 
 
-def _consume(settings: Settings, runner: Runner, lanes: Sequence[Lane]) -> None:
+def _consume(settings: Settings, runner: Runner, lanes: Sequence[Lane], stop: threading.Event) -> None:
+    """Consume rings until SIGTERM; ``stop`` is what it sets until Celery has put handlers of its own."""
+
     def on_ring(kind: PassKind) -> None:
         # The engine's feeder takes as many passes as it has places; a Celery thread would only wait with it.
         if kind == PassKind.UNDERSTAND:
@@ -69,20 +72,25 @@ def _consume(settings: Settings, runner: Runner, lanes: Sequence[Lane]) -> None:
         else:
             runner.work_one(kind)
 
+    served = threading.Event()
+
+    def end_when_asked() -> None:
+        stop.wait()
+        runner.stop(settings.drain_seconds)
+        # Celery may not have heard of it, or wait for a broker that is gone: there is nothing left to wait for.
+        if not served.wait(CELERY_SECONDS):
+            leave()
+
+    threading.Thread(target=end_when_asked, name="end", daemon=True).start()
     queues = [queue_name(lane.kind, lane.model) for lane in lanes]
     app = make_app(settings.broker_url, on_ring)
-    serve(
-        app,
-        queues,
-        sum(lane.places for lane in lanes),
-        settings.log_level,
-        on_stop=lambda: runner.drain(settings.drain_seconds),
-    )
+    serve(app, queues, sum(lane.places for lane in lanes), settings.log_level, on_stop=stop.set)
+    served.set()
 
 
 def leave() -> None:
-    """End this process although threads of it still work: their passes are somebody else's by now."""
-    logger.warning("work does not stop: this process ends without it")
+    """End this process although threads of it go on: what they worked on has been given back."""
+    logger.warning("not everything in this process ends: it ends without that")
     logging.shutdown()
     os._exit(0)
 

@@ -1,0 +1,128 @@
+"""SIGTERM to real worker processes: they claim nothing more, and give back what does not end in time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from support.jobs import submit
+from support.servers import ROOT, RedisServer, WorkerProcess, free_port, wait_until
+
+from db.claims import hold
+from db.database import Database
+from db.states import PassState
+from db.tables import Leader, Pass
+from workers import runner as running
+from workers.context import WorkerContext
+from workers.leases import Lease
+from workers.runner import Lane, PassKind, Runner
+
+WORKER = """
+import sys, time
+from db.states import PassKind
+from workers.process import run_worker
+from workers.runner import Lane
+
+def work(context, lease):
+    print("working", flush=True)
+    while True:
+        if {polite}:
+            lease.check()
+        time.sleep(0.02)
+
+sys.exit(run_worker("cpu", lambda context: [Lane(PassKind.PLAN, 1, work)]))
+"""
+
+
+def passes(database: Database) -> list[Pass]:
+    with database.read() as session:
+        return list(session.scalars(select(Pass).order_by(Pass.id)))
+
+
+@pytest.mark.parametrize(
+    ("broker", "polite"), [("none", True), ("redis", True), ("dead", True), ("none", False)]
+)
+def test_a_worker_that_is_asked_to_stop_gives_back_what_does_not_end(
+    sqlite_database: Database, redis_server: RedisServer, tmp_path: Path, broker: str, polite: bool
+) -> None:
+    brokers = {"none": "", "redis": redis_server.url, "dead": f"redis://127.0.0.1:{free_port()}/0"}
+    script = tmp_path / "drained_worker.py"
+    script.write_text(WORKER.format(polite=polite))
+    environment = {
+        "EARWITNESS_DATA_DIR": str(tmp_path),
+        "EARWITNESS_DATABASE_URL": f"sqlite:///{sqlite_database.url.database}",
+        "EARWITNESS_BROKER_URL": brokers[broker],
+        "EARWITNESS_DRAIN_SECONDS": "0.3",
+        "PYTHONPATH": f"{ROOT}:{tmp_path}",
+    }
+    submit(sqlite_database, uris=("s3://b/1", "s3://b/2"))
+    worker = WorkerProcess("drained_worker", environment, tmp_path / "worker.log")
+    try:
+        worker.wait_for("working")
+        assert worker.stop(40.0) == 0, worker.text()
+    finally:
+        if worker.process.poll() is None:
+            worker.kill()
+    found = passes(sqlite_database)
+    assert [one.state for one in found] == [PassState.READY] * 2, worker.text()
+    assert [(one.attempts, one.crashes, one.errors) for one in found] == [(0, 0, 0)] * 2
+    assert worker.text().count("working") == 1  # nothing was claimed while it drained
+
+
+def test_work_that_ends_within_the_grace_is_done(context: WorkerContext) -> None:
+    submit(context.database, uris=("s3://b/1", "s3://b/2"))
+    started: list[str] = []
+
+    def work(context: WorkerContext, lease: Lease) -> None:
+        started.append(lease.claim.pass_id)
+        wait_until(lambda: runner._stopping.is_set(), 10, "the drain began")
+        with context.database.write() as session:
+            hold(session, lease.claim)
+
+    runner = Runner(context, [Lane(PassKind.PLAN, 1, work)], poll_seconds=0.05)
+    runner.start()
+    wait_until(lambda: started, 10, "work began")
+    runner.drain(20.0)
+    assert not runner.work_one(PassKind.PLAN)
+    runner.stop(20.0)
+    assert sorted(one.state for one in passes(context.database)) == [PassState.DONE, PassState.READY]
+    assert len(started) == 1
+
+
+def test_work_that_does_not_listen_is_given_back_for_it_and_cannot_complete(
+    context: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(running, "OVERDUE_SECONDS", 0.1)
+    submit(context.database)
+    overdue: list[PassState] = []
+    leases: list[Lease] = []
+
+    def deaf(context: WorkerContext, lease: Lease) -> None:
+        leases.append(lease)
+        wait_until(lambda: overdue, 20, "the runner lost patience")
+        with context.database.write() as session:
+            hold(session, lease.claim)
+
+    runner = Runner(
+        context,
+        [Lane(PassKind.PLAN, 1, deaf)],
+        poll_seconds=0.05,
+        overdue=lambda: overdue.append(PassState(passes(context.database)[0].state)),
+    )
+    runner.start()
+    wait_until(lambda: leases, 10, "work began")
+    runner.stop(0.1)
+    assert overdue == [PassState.READY]
+    wait_until(lambda: runner._active == 0, 10, "the work has ended")
+    assert passes(context.database)[0].state == PassState.READY
+
+
+def test_a_reconciler_that_ends_lets_another_lead(context: WorkerContext) -> None:
+    from workers.reconcile import Reconciler
+
+    reconciler = Reconciler(context)
+    assert reconciler.round()
+    reconciler.close()
+    with context.database.read() as session:
+        assert session.scalars(select(Leader.holder)).one() == context.name
