@@ -97,7 +97,7 @@ class ApiClient:
                 "or name another with --api URL"
             ) from None
         if answer.is_success:
-            return cast("Json", answer.json())
+            return cast("Json", answer.json() if answer.content else {})
         raise ApiProblem(_problem(answer))
 
 

@@ -33,7 +33,7 @@ def retry(
     as_json: AsJson = False,
     api: Api = None,
 ) -> None:
-    """Try again what failed of a job, as a new job that reuses what there is. With --wait, exit code 1 unless it succeeds."""
+    """Try again what failed of a job, as a new job. With --wait, exit code 1 unless that succeeds."""
     _new_job(f"/v1/jobs/{job_id}/retry", {"cancelled": cancelled}, wait, as_json, api)
 
 

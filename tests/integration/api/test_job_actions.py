@@ -136,9 +136,7 @@ def test_a_job_may_say_how_long_it_stays(client):
     stays = datetime.fromisoformat(job["expires_at"]) - datetime.fromisoformat(job["created_at"])
     assert stays.total_seconds() == pytest.approx(48 * 3600, abs=5)
     assert client.get(f"/v1/jobs/{submit(client, 's3://box/1')}").json()["expires_at"] is None
-    refused = client.post(
-        "/v1/jobs", json={"sources": ["s3://box/1"], "tasks": ["caption"], "ttl_hours": 0}
-    )
+    refused = client.post("/v1/jobs", json={"sources": ["s3://box/1"], "tasks": ["caption"], "ttl_hours": 0})
     assert refused.status_code == 422
 
 
