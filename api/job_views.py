@@ -10,8 +10,8 @@ from pydantic import BaseModel, Field
 
 from api.recording_views import ErrorView, RecordingView, show_error, show_recording
 from db.queries import Progress
-from db.states import JobState, LinkState
-from db.tables import Job, JobRecording, Recording, Request
+from db.states import IfSeen, JobState, LinkState, SourceKind, SourceState
+from db.tables import Job, JobRecording, JobSource, Recording, Request, SourceError
 
 
 class Counts(BaseModel):
@@ -21,8 +21,8 @@ class Counts(BaseModel):
     succeeded: int = Field(description="Complete ones.", examples=[1])
     partial: int = Field(description="Finished ones with something missing: see their errors and warnings.")
     failed: int = Field(description="Ones that gave nothing: see their errors.")
-    skipped: int = Field(description="Ones that the archive had already, of a job that leaves such.")
-    cancelled: int = Field(description="Ones that a cancel cut off.")
+    skipped: int = Field(description="Ones that the archive had already, and the job said to leave.")
+    cancelled: int = Field(description="Ones that were cancelled.")
     pending: int = Field(description="Ones that are waiting or under way.", examples=[2])
 
 
@@ -54,6 +54,11 @@ class JobSummary(BaseModel):
     channels: str = Field(description="mix or split.", examples=["mix"])
     priority: int = Field(description="A higher one runs sooner.", examples=[0])
     metadata: dict[str, Any] = Field(description="The client's notes.")
+    tracking: str | None = Field(description="The client's own id.", examples=["order-12"])
+    if_seen: IfSeen = Field(
+        description="What it does with objects that the archive has: skip, reuse or redo."
+    )
+    sources_open: int = Field(description="Prefixes and manifests that still bring recordings.", examples=[0])
     recordings: Counts = Field(description="Its recordings, counted.")
     created_at: datetime = Field(description="When it was accepted.")
     started_at: datetime | None = Field(description="When the first work on it began.")
@@ -62,9 +67,36 @@ class JobSummary(BaseModel):
     expires_at: datetime | None = Field(description="When it is deleted; null: it stays.")
 
 
+class SourceView(BaseModel):
+    """A prefix or a manifest of a job, and what came of it."""
+
+    id: str = Field(description="Id of the source; see /v1/jobs/{job_id}/sources/{source_id}/errors.")
+    kind: SourceKind = Field(description="prefix or manifest.")
+    uri: str = Field(description="The prefix, or where the manifest lies.", examples=["s3://archive/1999/"])
+    glob: str | None = Field(description="Which objects below the prefix.", examples=["**/*.wav"])
+    state: SourceState = Field(description="expanding, then expanded, failed or cancelled.")
+    seen: int = Field(description="Objects, or lines, that were looked at.", examples=[4])
+    taken: int = Field(description="Those that became recordings of the job.", examples=[3])
+    skipped: int = Field(
+        description="Those that are no audio by their names, or do not fit the glob.", examples=[1]
+    )
+    lines_bad: int = Field(description="Lines of the manifest that could not be taken.", examples=[0])
+    error: ErrorView | None = Field(description="Why it failed; what it had brought before stays.")
+
+
+class SourceErrorView(BaseModel):
+    """A line of a manifest that could not be taken."""
+
+    line: int = Field(description="The line's number, from 1.", examples=[17])
+    code: str = Field(description="A stable code.", examples=["invalid_uri"])
+    message: str = Field(description="What is wrong with it.")
+
+
 class JobDetail(JobSummary):
     """A job with what it asked and how far it is."""
 
+    error: ErrorView | None = Field(description="Why there is nothing to hear, when a source failed.")
+    sources: list[SourceView] = Field(description="Its prefixes and manifests.")
     requests: list[RequestView] = Field(description="What the job asked, in its order.")
     progress: ProgressView = Field(description="How far it is.")
 
@@ -77,8 +109,11 @@ class JobRecordingView(BaseModel):
         description="The source as it was submitted.", examples=["s3://archive/1998/tape-17.flac"]
     )
     state: LinkState = Field(
-        description="queued, understanding, finishing, then succeeded, partial, failed, cancelled or skipped."
+        description="queued, understanding, finishing, then succeeded, partial, failed, skipped or cancelled."
     )
+    tracking: str | None = Field(description="The client's own id, of the object or of the job.")
+    metadata: dict[str, Any] = Field(description="The client's notes on this object.")
+    source_id: str | None = Field(description="The prefix or manifest that brought it.")
     error: ErrorView | None = Field(description="Why it failed or is partial.")
     finished_at: datetime | None = Field(description="When it was finished.")
     recording: RecordingView | None = Field(description="What it is; null until the object has been found.")
@@ -89,7 +124,9 @@ def summarise_job(job: Job) -> JobSummary:
     return JobSummary(**_summary(job))
 
 
-def show_job(job: Job, requests: Sequence[Request], progress: Progress) -> JobDetail:
+def show_job(
+    job: Job, requests: Sequence[Request], progress: Progress, sources: Sequence[JobSource] = ()
+) -> JobDetail:
     """Show a job in full."""
     asked = [RequestView(id=r.id, task=r.task, options=r.options, model=r.model) for r in requests]
     far = ProgressView(
@@ -97,7 +134,31 @@ def show_job(job: Job, requests: Sequence[Request], progress: Progress) -> JobDe
         audio_seconds_done=progress.audio_seconds_done,
         recordings_planned=progress.recordings_planned,
     )
-    return JobDetail(**_summary(job), requests=asked, progress=far)
+    shown = [show_source(source) for source in sources]
+    nothing = job.state == JobState.FAILED and job.recordings_total == 0
+    error = next((source.error for source in shown if source.error), None) if nothing else None
+    return JobDetail(**_summary(job), error=error, sources=shown, requests=asked, progress=far)
+
+
+def show_source(source: JobSource) -> SourceView:
+    """Show a prefix or manifest."""
+    return SourceView(
+        id=source.id,
+        kind=SourceKind(source.kind),
+        uri=source.uri,
+        glob=source.glob,
+        state=SourceState(source.state),
+        seen=source.objects_seen,
+        taken=source.objects_taken,
+        skipped=source.objects_skipped,
+        lines_bad=source.lines_bad,
+        error=show_error(source),
+    )
+
+
+def show_source_error(row: SourceError) -> SourceErrorView:
+    """Show a line of a manifest that could not be taken."""
+    return SourceErrorView(line=row.line, code=row.code, message=row.message)
 
 
 def show_job_recording(row: tuple[JobRecording, Recording | None]) -> JobRecordingView:
@@ -107,6 +168,9 @@ def show_job_recording(row: tuple[JobRecording, Recording | None]) -> JobRecordi
         position=link.position,
         uri=link.uri,
         state=LinkState(link.state),
+        tracking=link.tracking,
+        metadata=link.client_metadata,
+        source_id=link.source_id,
         error=show_error(link),
         finished_at=link.finished_at,
         recording=None if recording is None else show_recording(recording),
@@ -120,6 +184,9 @@ def _summary(job: Job) -> dict[str, Any]:
         "channels": job.channels,
         "priority": job.priority,
         "metadata": job.client_metadata,
+        "tracking": job.tracking,
+        "if_seen": job.if_seen,
+        "sources_open": job.sources_open,
         "recordings": Counts(
             total=job.recordings_total,
             succeeded=job.recordings_done - job.recordings_partial,

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from db.states import RecordingState
-from db.tables import Annotation, JobRecording, Recording, Request, Segment, Summary
+from db.tables import Annotation, JobRecording, JobSource, Recording, Request, Segment, Summary
 
 
 class ErrorView(BaseModel):
@@ -121,7 +121,7 @@ class SummaryView(BaseModel):
     data: dict[str, Any] = Field(description="All votes, or further facts, by task.")
 
 
-def show_error(row: JobRecording | Recording) -> ErrorView | None:
+def show_error(row: JobRecording | JobSource | Recording) -> ErrorView | None:
     """Show a row's error, if it has one."""
     if row.error_code is None:
         return None

@@ -13,8 +13,10 @@ import httpx
 from cli.errors import ApiProblem, ApiUnreachable, SourceNotFound
 
 Json = dict[str, Any]
+Query = str | int | list[str]
 
 TIMEOUT_SECONDS = 15.0
+DRY_RUN_SECONDS = 60.0
 UPLOAD_TIMEOUT = httpx.Timeout(
     TIMEOUT_SECONDS, read=300.0
 )  # a store takes a while to complete a large object
@@ -57,7 +59,11 @@ class ApiClient:
         """Submit a job and return it."""
         return self._ask("POST", "/v1/jobs", json=job)
 
-    def get(self, path: str, **query: str | int) -> Json:
+    def dry_run(self, job: Mapping[str, Any]) -> Json:
+        """Return what a job would hear; nothing is stored. Counting may take half a minute."""
+        return self._ask("POST", "/v1/jobs", json={**job, "dry_run": True}, timeout=DRY_RUN_SECONDS)
+
+    def get(self, path: str, **query: Query) -> Json:
         """Return what lies at a path."""
         return self._ask("GET", path, params=query)
 
@@ -69,7 +75,7 @@ class ApiClient:
         """Remove what lies at a path."""
         self._ask("DELETE", path)
 
-    def pages(self, path: str, **query: str | int) -> Iterator[Json]:
+    def pages(self, path: str, **query: Query) -> Iterator[Json]:
         """Yield the items of a list, page by page."""
         page = self.get(path, **query)
         while True:

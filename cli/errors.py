@@ -38,6 +38,12 @@ class InvalidTask(CliError):
     code = "invalid_task"
 
 
+class InvalidSource(CliError):
+    """Sources or notes on the command line do not go together, or are not written as they should."""
+
+    code = "invalid_source"
+
+
 class SourceNotFound(CliError):
     """A path on the command line leads to nothing."""
 

@@ -8,11 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cli.errors import SourceNotFound
-
-AUDIO_ENDINGS = {
-    *(".aac", ".aif", ".aiff", ".amr", ".caf", ".flac", ".m4a", ".mka"),
-    *(".mp3", ".mp4", ".oga", ".ogg", ".opus", ".wav", ".webm", ".wma"),
-}
+from storage.selection import AUDIO_SUFFIXES
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
@@ -45,12 +41,12 @@ def _audio_below(folder: Path) -> list[Path]:
     files = [
         path
         for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in AUDIO_ENDINGS
+        if path.suffix.lower() in AUDIO_SUFFIXES
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]
     if not files:
-        raise SourceNotFound(f"{folder} holds no audio files ({' '.join(sorted(AUDIO_ENDINGS))})")
+        raise SourceNotFound(f"{folder} holds no audio files ({' '.join(sorted(AUDIO_SUFFIXES))})")
     return files
 
 

@@ -70,12 +70,17 @@ def watch_jobs(
                     row,
                     total=known if known > 0 else (1 if job["state"] in FINAL_STATES else None),
                     completed=job["progress"]["audio_seconds_done"],
-                    description=f"{job_ids[job_id]} {job['state']}",
+                    description=f"{job_ids[job_id]} {job['state']}{_listing(job)}",
                 )
             if all(job["state"] in FINAL_STATES for job in jobs.values()):
                 return list(jobs.values())
             each_round()
             sleep(POLL_SECONDS)
+
+
+def _listing(job: Json) -> str:
+    """Say how many objects were found while prefixes and manifests are still being read."""
+    return f", listing: {job['recordings']['total']} found" if job.get("sources_open") else ""
 
 
 def _look(

@@ -52,6 +52,7 @@ class Claim:
     job_recording_id: str | None = None
     recording_id: str | None = None
     chunk_id: str | None = None
+    source_id: str | None = None
     request_ids: tuple[str, ...] = field(default=())
     attempts: int = 1
 
@@ -78,7 +79,7 @@ def claim_passes(
         wanted = _put_back_cancelled(session, taken) if kind in JOB_WORK else taken
         if wanted or not taken:
             break
-    if kind == PassKind.PLAN:
+    if kind in (PassKind.PLAN, PassKind.EXPAND):
         _start_jobs(session, {row.job_id for row in wanted}, actor=worker)
     return [_claim_of(row, worker) for row in sorted(wanted, key=lambda row: row.id)]
 
@@ -151,6 +152,7 @@ def _claim_of(row: Pass, worker: str) -> Claim:
         job_recording_id=row.job_recording_id,
         recording_id=row.recording_id,
         chunk_id=row.chunk_id,
+        source_id=row.source_id,
         request_ids=tuple(row.request_ids),
         attempts=row.attempts,
     )
@@ -219,6 +221,18 @@ def hold(session: Session, claim: Claim, *, settles_recording: bool = False) -> 
     if not moved:
         raise _lost(claim)
     return claim
+
+
+def keep(session: Session, claim: Claim, lease_seconds: float) -> None:
+    """Guard a step of long work in its own transaction: the claim is still ours, and stays so for ``lease_seconds``.
+
+    Locks the job row exclusively. What went wrong before the step is forgiven: the pass has come further since.
+    Raises ``LeaseLost`` and ``JobCancelled``.
+    """
+    lock_job_of(session, claim, exclusive=True)
+    values = {"lease_until": database_now(lease_seconds), "errors": 0, "crashes": 0}
+    if not count_moved(session, update(Pass).where(*_still_mine(claim)).values(**values)):
+        raise _lost(claim)
 
 
 def lock_job_of(session: Session, claim: Claim, *, exclusive: bool) -> Claim:

@@ -6,7 +6,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from db.claims import Claim, Failure, count_crash, fail_attempt, lock_job_of
-from db.settling import Outcome, settle_recording
+from db.settling import Outcome, close_source, settle_recording
 from db.statements import count_moved
 from db.states import LinkState, PassKind, PassState, RecordingState
 from db.tables import JobRecording, Recording
@@ -37,6 +37,11 @@ def return_expired(session: Session, claim: Claim, *, jitter: float = 0.5) -> Pa
 def _settle(session: Session, claim: Claim, failure: Failure) -> None:
     if claim.kind == PassKind.UNDERSTAND:
         count_chunk(session, claim, failed=True)
+        return
+    if claim.kind == PassKind.EXPAND:
+        assert claim.source_id is not None  # an expand pass is always of one source
+        error = (failure.code, failure.message)
+        close_source(session, claim.job_id, claim.source_id, error, actor=claim.worker)
         return
     if claim.job_recording_id is None:
         return  # nothing waits for it but the reconciler, which opens it again

@@ -12,9 +12,11 @@ from db.claims import Claim, hold
 from db.clock import database_now
 from db.events import record_event
 from db.finishing import start_finishes
+from db.links import find_seen
 from db.opening import Applies, lock_counts, open_missing
+from db.settling import Outcome, settle_recording
 from db.statements import count_moved, insert_missing, insert_rows
-from db.states import LinkState, RecordingState, RequestState
+from db.states import IfSeen, LinkState, RecordingState, RequestState
 from db.tables import Chunk, Job, JobRecording, JobRequest, Recording, RecordingRequest
 from db.types import new_id
 
@@ -55,6 +57,7 @@ class PlanFacts:
     timeline_sha256: str
     warnings: Sequence[str]
     chunks: Sequence[NewChunk]
+    content_sha256: str | None = None  # of the object's bytes
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class PlanWork:
     link_id: str
     uri: str
     channels: str
+    if_seen: IfSeen
     recording: Recording | None = None
     needs_timeline: bool = True
 
@@ -93,16 +97,21 @@ class TimelineDiffers(Exception):
 
 def load_plan(session: Session, claim: Claim) -> PlanWork:
     """Read the source of a plan pass."""
-    link, channels, retry_of, recording = session.execute(
-        select(JobRecording, Job.channels, Job.retry_of, Recording)
+    link, channels, if_seen, retry_of, recording = session.execute(
+        select(JobRecording, Job.channels, Job.if_seen, Job.retry_of, Recording)
         .join(Job, Job.id == JobRecording.job_id)
         .outerjoin(Recording, Recording.id == JobRecording.recording_id)
         .where(JobRecording.id == claim.job_recording_id, JobRecording.tenant == claim.tenant)
     ).one()
     if recording is None:
-        return PlanWork(link.id, link.uri, channels)
+        return PlanWork(link.id, link.uri, channels, IfSeen(if_seen))
     return PlanWork(
-        link.id, link.uri, channels, recording, needs_timeline(session, claim.job_id, recording.id, retry_of)
+        link.id,
+        link.uri,
+        channels,
+        IfSeen(if_seen),
+        recording,
+        needs_timeline(session, claim.job_id, recording.id, retry_of),
     )
 
 
@@ -123,20 +132,47 @@ def needs_timeline(session: Session, job_id: str, recording_id: str, retry_of: s
 def register_recording(
     session: Session, claim: Claim, work: PlanWork, version: str, size_bytes: int
 ) -> Recording:
-    """Return the recording of this object version, new or known, and link the job's source to it."""
+    """Return the recording of this object version, new or known, and link the job's source to it.
+
+    A job that hears everything again gets a recording of its own, once: a later attempt finds it linked already.
+    """
     identity = {
         "tenant": claim.tenant,
         "uri": work.uri,
         "version": version,
         "channels": work.channels,
     }
-    insert_missing(session, Recording, {"id": new_id(), "size_bytes": size_bytes, **identity})
-    recording = session.scalars(select(Recording).filter_by(**identity)).one()
+    known = select(Recording).filter_by(**identity).order_by(Recording.generation.desc()).limit(1)
+    if work.if_seen == IfSeen.REDO:
+        linked = select(JobRecording.recording_id).where(JobRecording.id == work.link_id).scalar_subquery()
+        if (mine := session.scalars(known.where(Recording.id == linked)).first()) is not None:
+            return mine
+    newest = session.scalars(known).first()
+    generation = 0 if newest is None else newest.generation
+    if work.if_seen == IfSeen.REDO and newest is not None and newest.state == RecordingState.PLANNED:
+        generation += 1
+    row = {"id": new_id(), "size_bytes": size_bytes, "generation": generation, **identity}
+    insert_missing(session, Recording, row)
+    recording = session.scalars(known.execution_options(populate_existing=True)).one()
     count_moved(
         session,
         update(JobRecording).where(JobRecording.id == work.link_id).values(recording_id=recording.id),
     )
     return recording
+
+
+def skip_if_seen(session: Session, claim: Claim, work: PlanWork, recording: Recording) -> bool:
+    """Close the recording as skipped when the archive has all that the job asks of it; False otherwise.
+
+    Raises ``LeaseLost`` and ``JobCancelled``.
+    """
+    job = session.scalars(select(Job).where(Job.id == claim.job_id)).one()
+    seen = find_seen(session, job, [work.uri])
+    if seen.get((work.uri, recording.version)) != recording.id:
+        return False
+    hold(session, claim, settles_recording=True)
+    settle_recording(session, claim.job_id, work.link_id, Outcome(LinkState.SKIPPED), actor=claim.worker)
+    return True
 
 
 def complete_plan(
@@ -199,7 +235,7 @@ def _restore_timeline(recording: Recording, facts: PlanFacts) -> None:
 def _store_facts(session: Session, recording: Recording, facts: PlanFacts) -> None:
     for name in (
         "container", "codec", "sampling_rate", "source_channels", "channel_count", "duration_samples",
-        "duration_ms", "declared_ms", "speech_ms", "truncated", "timeline_uri", "timeline_sha256",
+        "duration_ms", "declared_ms", "speech_ms", "truncated", "timeline_uri", "timeline_sha256", "content_sha256",
     ):  # fmt: skip
         setattr(recording, name, getattr(facts, name))
     recording.warnings = list(facts.warnings)

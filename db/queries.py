@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from db.clock import database_now
@@ -16,11 +16,13 @@ from db.tables import (
     Job,
     JobRecording,
     JobRequest,
+    JobSource,
     Pass,
     Recording,
     RecordingRequest,
     Request,
     Segment,
+    SourceError,
     Summary,
 )
 
@@ -78,8 +80,36 @@ def list_requests(session: Session, tenant: str, job_id: str) -> Sequence[Reques
     ).all()
 
 
+def list_sources(session: Session, tenant: str, job_id: str) -> Sequence[JobSource]:
+    """Return the prefixes and manifests of a job in the order in which they were submitted."""
+    return session.scalars(
+        select(JobSource)
+        .where(JobSource.tenant == tenant, JobSource.job_id == job_id)
+        .order_by(JobSource.position)
+    ).all()
+
+
+def list_source_errors(
+    session: Session, tenant: str, job_id: str, source_id: str, *, after: int | None = None, limit: int = 50
+) -> Sequence[SourceError]:
+    """Return a page of the lines that a manifest lost, behind the line ``after``; raises ``NotFound``."""
+    mine = (JobSource.tenant == tenant, JobSource.job_id == job_id, JobSource.id == source_id)
+    if session.scalars(select(JobSource.id).where(*mine)).first() is None:
+        raise NotFound(f"there is no source {source_id} of job {job_id}")
+    query = select(SourceError).where(SourceError.tenant == tenant, SourceError.source_id == source_id)
+    if after is not None:
+        query = query.where(SourceError.line > after)
+    return session.scalars(query.order_by(SourceError.line).limit(limit)).all()
+
+
 def list_job_recordings(
-    session: Session, tenant: str, job_id: str, *, after: int | None = None, limit: int = 50
+    session: Session,
+    tenant: str,
+    job_id: str,
+    *,
+    states: Sequence[str] = (),
+    after: int | None = None,
+    limit: int = 50,
 ) -> Sequence[tuple[JobRecording, Recording | None]]:
     """Return a page of a job's sources in their order, each with its recording once the object has been found."""
     query = (
@@ -89,6 +119,8 @@ def list_job_recordings(
         .order_by(JobRecording.position)
         .limit(limit)
     )
+    if states:
+        query = query.where(JobRecording.state.in_(states))
     if after is not None:
         query = query.where(JobRecording.position > after)
     return [(link, recording) for link, recording in session.execute(query)]
@@ -168,16 +200,17 @@ def _page_of(
 
 
 def job_progress(session: Session, job: Job) -> Progress:
-    """Weigh each recording's chunk requests by its length; finished recordings count in full."""
-    total = done = 0.0
-    planned = 0
-    rows = session.execute(
-        select(
-            JobRecording.state,
-            Recording.duration_ms,
-            func.sum(RecordingRequest.chunks_total),
-            func.sum(RecordingRequest.chunks_done + RecordingRequest.chunks_failed),
-        )
+    """Weigh each recording's chunk requests by its length; finished recordings count in full.
+
+    The database adds up: a job may have a million recordings, and is asked about again and again.
+    """
+    finished = JobRecording.state.in_((LinkState.SUCCEEDED, LinkState.PARTIAL, LinkState.SKIPPED))
+    total = func.coalesce(func.sum(RecordingRequest.chunks_total), 0)
+    closed = func.sum(RecordingRequest.chunks_done + RecordingRequest.chunks_failed)
+    share = case((or_(finished, total == 0), 1.0), else_=closed * 1.0 / total)
+    each = (
+        select(Recording.duration_ms.label("duration_ms"), share.label("share"))
+        .select_from(JobRecording)
         .join(Recording, Recording.id == JobRecording.recording_id)
         .join(JobRequest, JobRequest.job_id == JobRecording.job_id)
         .join(
@@ -187,14 +220,12 @@ def job_progress(session: Session, job: Job) -> Progress:
         )
         .where(JobRecording.job_id == job.id, Recording.duration_ms.is_not(None))
         .group_by(JobRecording.id, JobRecording.state, Recording.duration_ms)
-    ).all()
-    for state, duration_ms, chunks_total, chunks_done in rows:
-        planned += 1
-        seconds = (duration_ms or 0) / 1000
-        total += seconds
-        finished = state in (LinkState.SUCCEEDED, LinkState.PARTIAL) or not chunks_total
-        done += seconds * (1.0 if finished else float(chunks_done) / float(chunks_total))
-    return Progress(round(total, 3), round(done, 3), planned)
+        .subquery()
+    )
+    planned, all_ms, done_ms = session.execute(
+        select(func.count(), func.sum(each.c.duration_ms), func.sum(each.c.duration_ms * each.c.share))
+    ).one()
+    return Progress(round(float(all_ms or 0) / 1000, 3), round(float(done_ms or 0) / 1000, 3), planned)
 
 
 def count_passes(session: Session, tenant: str | None = None) -> dict[tuple[str, str], int]:

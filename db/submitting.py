@@ -11,9 +11,10 @@ from sqlalchemy.orm import Session
 
 from db.clock import database_now
 from db.events import record_event
+from db.links import NewLink, add_links
 from db.statements import insert_missing, insert_rows
-from db.states import PassKind
-from db.tables import Job, JobRecording, JobRequest, Pass, Request
+from db.states import IfSeen, PassKind, SourceKind
+from db.tables import Job, JobRequest, JobSource, Pass, Request
 from db.types import new_id
 
 
@@ -29,26 +30,41 @@ class NewRequest:
 
 
 @dataclass(frozen=True)
+class NewSource:
+    """A prefix or a manifest that becomes recordings by and by; ``glob`` is of keys behind the prefix."""
+
+    kind: SourceKind
+    uri: str
+    glob: str | None = None
+
+
+@dataclass(frozen=True)
 class NewJob:
     """A submission that has been checked: at least one source and one request, no request twice."""
 
     tenant: str
-    uris: Sequence[str]
+    uris: Sequence[str | NewLink]
     requests: Sequence[NewRequest]
     channels: str
     client_metadata: Mapping[str, Any] = field(default_factory=dict)
     priority: int = 0
+    sources: Sequence[NewSource] = ()
+    tracking: str | None = None
+    if_seen: IfSeen = IfSeen.REUSE
     ttl_hours: float | None = None  # from now on; then it is deleted with all that no other job links to
 
     def __post_init__(self) -> None:
-        if not self.uris or not self.requests:
+        if not (self.uris or self.sources) or not self.requests:
             raise ValueError("a job needs at least one source and one task")
         if len({request.key for request in self.requests}) != len(self.requests):
             raise ValueError("the same task with the same options is asked twice")
 
 
 def submit_job(session: Session, new: NewJob, *, actor: str = "api") -> Job:
-    """Store the job with one ready plan pass for each source and return its row. The caller commits."""
+    """Store the job with one ready plan pass for each object and an expand pass for each prefix and manifest.
+
+    Returns its row; the caller commits.
+    """
     job = Job(
         id=new_id(),
         tenant=new.tenant,
@@ -56,6 +72,9 @@ def submit_job(session: Session, new: NewJob, *, actor: str = "api") -> Job:
         priority=new.priority,
         client_metadata=dict(new.client_metadata),
         recordings_total=len(new.uris),
+        sources_open=len(new.sources),
+        tracking=new.tracking,
+        if_seen=new.if_seen,
         expires_at=None if new.ttl_hours is None else database_now(new.ttl_hours * 3600),
     )
     session.add(job)
@@ -69,35 +88,48 @@ def submit_job(session: Session, new: NewJob, *, actor: str = "api") -> Job:
             for position, request_id in enumerate(request_ids)
         ],
     )
-    links = [
-        {"id": new_id(), "tenant": new.tenant, "job_id": job.id, "position": position, "uri": uri}
-        for position, uri in enumerate(new.uris)
+    links = [NewLink(uri) if isinstance(uri, str) else uri for uri in new.uris]
+    add_links(session, job, links, first_position=0)
+    _add_sources(session, job, new.sources)
+    data: dict[str, Any] = {
+        "recordings": len(new.uris),
+        "tasks": [request.task for request in new.requests],
+    }
+    if new.sources:
+        data["sources"] = len(new.sources)
+    record_event(session, "job.accepted", tenant=new.tenant, job_id=job.id, actor=actor, data=data)
+    return job
+
+
+def _add_sources(session: Session, job: Job, sources: Sequence[NewSource]) -> None:
+    rows = [
+        {
+            "id": new_id(),
+            "tenant": job.tenant,
+            "job_id": job.id,
+            "position": position,
+            "kind": source.kind,
+            "uri": source.uri,
+            "glob": source.glob,
+        }
+        for position, source in enumerate(sources)
     ]
-    insert_rows(session, JobRecording, links)
+    insert_rows(session, JobSource, rows)
     insert_rows(
         session,
         Pass,
         [
             {
                 "id": new_id(),
-                "tenant": new.tenant,
-                "kind": PassKind.PLAN,
+                "tenant": job.tenant,
+                "kind": PassKind.EXPAND,
                 "job_id": job.id,
-                "job_recording_id": link["id"],
-                "priority": new.priority,
+                "source_id": row["id"],
+                "priority": job.priority,
             }
-            for link in links
+            for row in rows
         ],
     )
-    record_event(
-        session,
-        "job.accepted",
-        tenant=new.tenant,
-        job_id=job.id,
-        actor=actor,
-        data={"recordings": len(new.uris), "tasks": [request.task for request in new.requests]},
-    )
-    return job
 
 
 def request_ids_of(session: Session, tenant: str, requests: Sequence[NewRequest]) -> list[str]:

@@ -6,7 +6,6 @@ What comes back from the child is bytes and a small report, and neither is trust
 from __future__ import annotations
 
 import fcntl
-import importlib.util
 import json
 import os
 import select
@@ -17,9 +16,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
+from pipeline.child_imports import PROJECT, import_path
 from pipeline.decode_report import AudioWarning, Media, Tally, is_cut_off, judge, parse_report
 from pipeline.errors import DecodeCrashed, DecodeTimeout, DurationLimitExceeded, InvalidAudio
 from pipeline.timeline import SAMPLE_BYTES, SAMPLING_RATE, Channels
@@ -230,14 +229,13 @@ class _Child:
         return DecodeCrashed(f"the decoding process ended {how} and without a report", words)
 
 
-_PROJECT = Path(__file__).parents[1]
-_SCRIPT = _PROJECT / "pipeline" / "decode_child.py"
+_SCRIPT = PROJECT / "pipeline" / "decode_child.py"
 
 
 def _order(file: BinaryIO, report_end: int, options: DecodeOptions) -> str:
     return json.dumps(
         {
-            "path": _import_path(),
+            "path": import_path(),
             "input_fd": file.fileno(),
             "report_fd": report_end,
             "channels": options.channels,
@@ -246,17 +244,6 @@ def _order(file: BinaryIO, report_end: int, options: DecodeOptions) -> str:
             "cpu_seconds": options.all_cpu_seconds,
         }
     )
-
-
-def _import_path() -> list[str]:
-    """Return where the child finds PyAV, numpy and this package; it has no site-packages of its own."""
-    folders = [str(_PROJECT)]
-    for name in ("av", "numpy"):
-        spec = importlib.util.find_spec(name)
-        if spec is None or spec.origin is None:
-            raise DecodeCrashed(f"the package {name} is not installed: pip install {name}")
-        folders.append(str(Path(spec.origin).parents[1]))
-    return list(dict.fromkeys(folders))
 
 
 def _widen(pipe: int) -> None:

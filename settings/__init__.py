@@ -106,6 +106,10 @@ class Settings(BaseSettings):
     upload_days: float = Field(
         7.0, ge=0, description="Time after which uploads that no job names are deleted. 0: they stay."
     )
+    max_job_recordings: int = Field(
+        1_000_000, ge=1, description="Most recordings of one job, and most lines of one manifest."
+    )
+    max_manifest_bytes: int = Field(2**28, ge=1, description="Largest manifest, unpacked.")
     alive_file: Path | None = Field(
         None,
         description="File that a worker touches whenever it looks for work; its age tells whether it lives.",

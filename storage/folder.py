@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import quote
 
 from storage.errors import (
     InputAccessDenied,
@@ -97,17 +98,23 @@ class FolderStore:
             writer.abort()
             raise
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str, *, after: str | None = None) -> Iterator[ObjectInfo]:
         """Yield the files whose URI begins with ``prefix``; links to folders are not followed."""
         path = parse_file(prefix)
         if Path(os.path.realpath(path)) in self._roots:
             path = path.rstrip("/") + "/"
         folder, _, name = path.rpartition("/")
         self._resolve(folder_uri(Path(folder or "/")))
-        for found in _walk(Path(folder or "/"), name):
-            # A file can vanish before we look at it; a link that leads outside is not ours to show.
-            with suppress(InputNotFound, InputAccessDenied):
-                yield self.head(folder_uri(Path(found)))
+        start = os.fsencode(folder) + b"/"
+        behind = b"" if after is None else os.fsencode(parse_file(after)).removeprefix(start)
+        for found, status in _walk(start, os.fsencode(name), behind):
+            uri = "file://" + quote(found)
+            if status is not None:
+                yield _info(uri, status)
+                continue
+            # A link that leads outside is not ours to show, nor one that leads to a folder.
+            with suppress(InputNotFound, InputAccessDenied, InvalidUri):
+                yield self.head(uri)
 
     def delete(self, uri: str) -> None:
         """Remove a file; see ``ObjectStore``."""
@@ -236,20 +243,41 @@ def _open_without_links(path: Path) -> int:
         os.close(folder)
 
 
-def _walk(folder: Path, name_prefix: str) -> Iterator[str]:
-    """Yield the paths below ``folder`` in the order of S3: a folder sorts as its name with a slash."""
+def _walk(folder: bytes, name_prefix: bytes, after: bytes) -> Iterator[tuple[bytes, os.stat_result | None]]:
+    """Yield the paths below ``folder`` in the order of S3: a folder sorts as its name with a slash.
+
+    Only what comes behind ``after``, a path below the folder; folders that lie wholly before it are not read. A file
+    comes with its status, a link without. One folder's names are held at a time, and those of the folders above.
+    """
     try:
         with os.scandir(folder) as scan:
-            entries = [entry for entry in scan if entry.name.startswith(name_prefix)]
+            entries = [
+                entry.name + b"/" if entry.is_dir(follow_symlinks=False) else entry.name
+                for entry in scan
+                if entry.name.startswith(name_prefix)
+            ]
     except (FileNotFoundError, NotADirectoryError):
         return
-    is_folder = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
-    entries.sort(key=lambda entry: os.fsencode(entry.name + "/" if is_folder[entry.name] else entry.name))
-    for entry in entries:
-        if is_folder[entry.name]:
-            yield from _walk(Path(entry.path), "")
-        elif not (entry.name.startswith(_PART_PREFIX) and entry.name.endswith(_PART_SUFFIX)):
-            yield entry.path
+    except OSError as error:
+        fact = _ERRORS.get(error.errno or 0, StorageUnavailable)
+        raise fact(f"file://{quote(folder)}: {os.strerror(error.errno or errno.EIO)}") from error
+    entries.sort(reverse=True)
+    while entries:  # popped, so that the names behind us cost no memory
+        name = entries.pop()
+        if name.endswith(b"/"):
+            if after < name or after.startswith(name):
+                yield from _walk(folder + name, b"", after[len(name) :] if after.startswith(name) else b"")
+        elif name > after and not _is_part(name):
+            with suppress(FileNotFoundError):  # it can vanish before we look at it
+                status = os.stat(folder + name, follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode):
+                    yield folder + name, status
+                elif stat.S_ISLNK(status.st_mode):
+                    yield folder + name, None
+
+
+def _is_part(name: bytes) -> bool:
+    return name.startswith(_PART_PREFIX.encode()) and name.endswith(_PART_SUFFIX.encode())
 
 
 def _sync_folder(folder: Path) -> None:

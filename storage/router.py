@@ -41,9 +41,9 @@ class StoreRouter:
         """See ``ObjectStore``."""
         return self._store_of(uri).writer(uri)
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str, *, after: str | None = None) -> Iterator[ObjectInfo]:
         """See ``ObjectStore``."""
-        return self._store_of(prefix).list(prefix)
+        return self._store_of(prefix).list(prefix, after=after)
 
     def delete(self, uri: str) -> None:
         """See ``ObjectStore``."""

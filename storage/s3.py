@@ -52,9 +52,10 @@ _BROKEN_BODY = (HTTPClientError, IncompleteReadError, HTTPError, ConnectionError
 # HEAD answers have no body, so that their code is the bare status.
 _FACTS: dict[str, tuple[type[StorageError], str]] = {
     **dict.fromkeys(
-        ("404", "NoSuchKey", "NoSuchBucket", "NoSuchVersion", "NotFound"),
+        ("404", "NoSuchKey", "NoSuchVersion", "NotFound"),
         (InputNotFound, "there is no such object"),
     ),
+    "NoSuchBucket": (InputNotFound, "there is no such bucket"),
     **dict.fromkeys(
         ("403", "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken",
          "InvalidToken", "AllAccessDisabled", "AccountProblem"),
@@ -124,11 +125,15 @@ class S3Store:
             writer.abort()
             raise
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str, *, after: str | None = None) -> Iterator[ObjectInfo]:
         """Yield the objects below a prefix, page by page; see ``ObjectStore``."""
         bucket, key_prefix = parse_s3(prefix, need_key=False)
+        # A key to start behind is good for ever; the tokens between pages are not.
+        behind: dict[str, Any] = (
+            {} if after is None else {"StartAfter": after.removeprefix(f"s3://{bucket}/")}
+        )
         pages = self._client.get_paginator("list_objects_v2").paginate(
-            Bucket=bucket, Prefix=key_prefix, PaginationConfig={"PageSize": PAGE_KEYS}
+            Bucket=bucket, Prefix=key_prefix, PaginationConfig={"PageSize": PAGE_KEYS}, **behind
         )
         with _translated(prefix):
             for page in pages:

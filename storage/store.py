@@ -60,10 +60,11 @@ class ObjectStore(Protocol):
         An existing object is replaced, atomically.
         """
 
-    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+    def list(self, prefix: str, *, after: str | None = None) -> Iterator[ObjectInfo]:
         """Yield the objects whose name begins with that in ``prefix``, in the order of their names' bytes.
 
-        As in S3 the prefix is text: ``.../a`` finds ``a``, ``ab`` and ``a/b``; a slash ends a folder.
+        As in S3 the prefix is text: ``.../a`` finds ``a``, ``ab`` and ``a/b``; a slash ends a folder. ``after`` is
+        the URI of an object, which need not exist any more: the listing goes on behind it.
         """
 
     def delete(self, uri: str) -> None:

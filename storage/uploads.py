@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import uuid
 
-from storage.errors import InvalidUri
+from storage.errors import InputAccessDenied, InvalidUri
 from storage.uris import SCHEMES, join, parse_file, parse_s3, scheme_of
 
 UPLOAD_FORM = "upload://ID/NAME"
@@ -57,7 +58,7 @@ def check_source(uri: str) -> str:
     """
     if len(uri.encode("utf-8", "surrogatepass")) > MAX_URI_BYTES:
         raise InvalidUri(f"a URI may be {MAX_URI_BYTES} bytes long")
-    if any("\ud800" <= character <= "\udfff" for character in uri):
+    if not uri.isascii() and any("\ud800" <= character <= "\udfff" for character in uri):
         raise InvalidUri("a URI has to be valid Unicode")
     if uri.startswith(_PREFIX):
         parse_upload(uri)
@@ -72,11 +73,24 @@ def resolve_source(uri: str, tenant: str, storage_url: str) -> str:
     """Return where a source lies: an upload of this tenant below ``storage_url``, any other URI as it is.
 
     Raises ``InvalidUri`` for a malformed upload. The tenant comes from whoever asks, never from the URI: nobody
-    can name the upload of another tenant.
+    can name the upload of another tenant, nor, which raises ``InputAccessDenied``, anything else that we keep.
     """
     if not uri.startswith(_PREFIX):
+        if _is_own(uri, storage_url):
+            raise InputAccessDenied(f"{uri} lies in the service's own storage: use the upload:// URI")
         return uri
     return join(storage_url, "uploads", tenant, *parse_upload(uri))
+
+
+def real_folder(folder_uri: str) -> str:
+    """Return the path of a ``file`` URI without links, with a slash behind it."""
+    return os.path.realpath(parse_file(folder_uri)).rstrip("/") + "/"
+
+
+def _is_own(uri: str, storage_url: str) -> bool:
+    if uri.startswith("file:") and storage_url.startswith("file:"):
+        return os.path.realpath(parse_file(uri)).startswith(real_folder(storage_url))
+    return uri.startswith(storage_url.rstrip("/") + "/")
 
 
 def _scheme(uri: str) -> str:

@@ -1,4 +1,4 @@
-"""Be the CPU worker process: plan, finish and retire. Free of torch."""
+"""Be the CPU worker process: expand, plan, finish and retire. Free of torch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from db.states import PassKind
 from workers.context import WorkerContext
+from workers.expand import expand
 from workers.finish import finish
 from workers.plan import plan
 from workers.process import run_worker
@@ -18,6 +19,7 @@ def open_lanes(context: WorkerContext) -> Sequence[Lane]:
     """Return what a CPU worker does."""
     places = context.settings.cpu_workers
     return [
+        Lane(PassKind.EXPAND, 1, expand),
         Lane(PassKind.PLAN, places, plan),
         Lane(PassKind.FINISH, places, finish),
         Lane(PassKind.RETIRE, 1, retire),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from db.planning import (
     complete_plan,
     load_plan,
     register_recording,
+    skip_if_seen,
 )
-from db.states import PassKind, RecordingState
+from db.states import IfSeen, PassKind, RecordingState
 from db.tables import Recording
 from db.types import new_id
 from pipeline.decode import DecodeOptions
@@ -40,6 +42,8 @@ def plan(context: WorkerContext, lease: Lease) -> None:
     known = work.recording
     if known is not None and known.state == RecordingState.PLANNED:
         # The job asks more of a recording that is there: its object is fetched only to make its timeline again.
+        if _is_skipped(context, lease, work, known):
+            return
         facts = None
         if known.timeline_uri is None and work.needs_timeline:
             facts = _ingest(context, lease, work, _find_again(context, lease, known), known.id)
@@ -48,6 +52,8 @@ def plan(context: WorkerContext, lease: Lease) -> None:
     found = context.store.head(_location(context, lease, work.uri))
     with context.database.write() as session:
         recording = register_recording(session, claim, work, found.version, found.size_bytes)
+    if _is_skipped(context, lease, work, recording):
+        return
     is_heard = recording.state == RecordingState.PLANNED
     if is_heard and recording.timeline_uri is None:
         with context.database.read() as session:
@@ -55,6 +61,14 @@ def plan(context: WorkerContext, lease: Lease) -> None:
         is_heard = not work.needs_timeline
     facts = None if is_heard else _ingest(context, lease, work, found, recording.id)
     _store(context, lease, recording.id, facts)
+
+
+def _is_skipped(context: WorkerContext, lease: Lease, work: PlanWork, recording: Recording) -> bool:
+    """Leave what the archive has already, when the job says so; say whether that was all."""
+    if work.if_seen != IfSeen.SKIP or recording.state != RecordingState.PLANNED:
+        return False
+    with context.database.write() as session:
+        return skip_if_seen(session, lease.claim, work, recording)
 
 
 class SourceGone(Exception):
@@ -118,23 +132,24 @@ def _ingest(
         channels=Channels(work.channels), max_seconds=context.settings.max_recording_seconds
     )
     with private_folder(context.scratch_dir, lease.claim) as folder:
-        path = _fetch(context, lease, found, folder)
+        path, sha256 = _fetch(context, lease, found, folder)
         with path.open("rb") as file, context.store.writer(timeline_uri) as writer:
             ingested = ingest(file, writer.write, options, lambda _seconds: lease.check())
-    return plan_facts(ingested, timeline_uri)
+    return plan_facts(ingested, timeline_uri, sha256)
 
 
-def _fetch(context: WorkerContext, lease: Lease, found: ObjectInfo, folder: Path) -> Path:
-    """Copy the object, in the version that was found, into the private folder under a name of ours."""
-    path = folder / "in.bin"
+def _fetch(context: WorkerContext, lease: Lease, found: ObjectInfo, folder: Path) -> tuple[Path, str]:
+    """Copy the object, in the version that was found, into the private folder; return where, and its SHA-256."""
+    path, digest = folder / "in.bin", hashlib.sha256()
     with path.open("wb") as file:
         for block in context.store.stream(found.uri, version=found.version):
             file.write(block)
+            digest.update(block)
             lease.check()
-    return path
+    return path, digest.hexdigest()
 
 
-def plan_facts(ingested: Ingested, timeline_uri: str) -> PlanFacts:
+def plan_facts(ingested: Ingested, timeline_uri: str, content_sha256: str | None = None) -> PlanFacts:
     """Return what is stored of an ingested recording."""
     media, timeline = ingested.media, ingested.timeline
     declared = media.declared_seconds
@@ -151,6 +166,7 @@ def plan_facts(ingested: Ingested, timeline_uri: str) -> PlanFacts:
         truncated=ingested.truncated,
         timeline_uri=timeline_uri,
         timeline_sha256=timeline.sha256,
+        content_sha256=content_sha256,
         warnings=[str(warning) for warning in ingested.warnings],
         chunks=[
             NewChunk(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -11,33 +12,43 @@ from pydantic import Field
 from sqlalchemy.orm import Session
 
 from api.asked_tasks import AskedTask
+from api.dry_run_views import DryRunView
+from api.dry_runs import DryRun
 from api.inputs import Input
 from api.job_views import (
     JobDetail,
     JobRecordingView,
     JobSummary,
+    SourceErrorView,
     show_job,
     show_job_recording,
+    show_source_error,
     summarise_job,
 )
 from api.pages import MAX_LIMIT, MAX_POSITION, Cursor, Id, Page, make_page
 from api.problems import InvalidField, Problem
 from api.services import Services, Wired
-from api.submissions import Submission
+from api.submissions import Source, Submission
 from api.tenancy import Tenant
 from db import queries
-from db.states import JobState, PassKind, RecordingState
-from db.submitting import NewJob, NewRequest, submit_job
+from db.links import NewLink
+from db.states import IfSeen, JobState, LinkState, PassKind, RecordingState, SourceKind
+from db.submitting import NewJob, NewRequest, NewSource, submit_job
+from db.tables import Job
 from pipeline.tasks import get_task
 from pipeline.tasks.requests import request_key
 from pipeline.tasks.task import ModelKind
 from settings import Settings
+from storage.manifests import ManifestLimits
 
 logger = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 ABSENT: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such job."}}
+_ABSENT_SOURCE: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "There is no such source of such a job."}
+}
 
 
 class JobsQuery(Input):
@@ -48,9 +59,23 @@ class JobsQuery(Input):
     after: Cursor
 
 
-class JobRecordingsQuery(Input):
-    """How to page through a job's sources."""
+class SubmitQuery(Input):
+    """How to submit."""
 
+    dry_run: bool = Field(False, description="Store nothing and answer what the job would hear.")
+
+
+class SourceErrorsQuery(Input):
+    """How to page through the lines that a manifest lost."""
+
+    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Items on a page, at most.")
+    after: int | None = Field(None, ge=0, le=MAX_POSITION, description="The `next` of the page before.")
+
+
+class JobRecordingsQuery(Input):
+    """How to page through a job's recordings."""
+
+    state: list[LinkState] = Field([], description="Only those in this state; may be repeated.")
     limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Items on a page, at most.")
     after: int | None = Field(None, ge=0, le=MAX_POSITION, description="The `next` of the page before.")
 
@@ -60,36 +85,66 @@ class JobRecordingsQuery(Input):
     status_code=202,
     summary="Submit a job",
     responses={
+        200: {"model": DryRunView, "description": "What the job would hear: a dry run."},
         202: {
+            "model": JobDetail,
             "headers": {
                 "Location": {"description": "Where the job can be read.", "schema": {"type": "string"}}
-            }
+            },
         },
         413: {"model": Problem, "description": "The body is larger than 1 MiB."},
     },
 )
-def create_job(submission: Submission, response: Response, services: Wired, tenant: Tenant) -> JobDetail:
-    """Accept the job; the work begins at once and goes on when this request has ended."""
+def create_job(
+    submission: Submission,
+    query: Annotated[SubmitQuery, Query()],
+    response: Response,
+    services: Wired,
+    tenant: Tenant,
+) -> JobDetail | DryRunView:
+    """Accept the job; the work begins at once and goes on when this request has ended.
+
+    A dry run stores nothing and answers with status 200 what the job would hear.
+    """
+    requests = [
+        _new_request(asked, _model_for(asked, place, services.settings))
+        for place, asked in enumerate(submission.tasks)
+    ]
+    if submission.dry_run or query.dry_run:
+        response.status_code = 200
+        return _try_out(submission, services, tenant)
     new = NewJob(
         tenant=tenant,
-        uris=[source.uri for source in submission.sources],
-        requests=new_requests(submission.tasks, services.settings),
+        uris=[
+            NewLink(source.uri, source.metadata, source.tracking)
+            for source in submission.sources
+            if source.uri is not None
+        ],
+        sources=[new_source for source in submission.sources if (new_source := _bulk(source)) is not None],
+        requests=requests,
         channels=submission.channels,
         client_metadata=submission.metadata,
         priority=submission.priority,
         ttl_hours=submission.ttl_hours or services.settings.job_ttl_hours or None,
+        tracking=submission.tracking,
+        if_seen=IfSeen(submission.if_seen),
     )
     with services.database.write() as session:
         check_references(session, tenant, submission.tasks)
         job = submit_job(session, new)
         session.flush()
         session.refresh(job)
-        shown = show_job(
-            job, queries.list_requests(session, tenant, job.id), queries.job_progress(session, job)
-        )
+        shown = _shown(session, tenant, job)
     ring(services, PassKind.PLAN, len(new.uris))
+    ring(services, PassKind.EXPAND, len(new.sources))
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     return shown
+
+
+def _shown(session: Session, tenant: str, job: Job) -> JobDetail:
+    requests = queries.list_requests(session, tenant, job.id)
+    sources = queries.list_sources(session, tenant, job.id)
+    return show_job(job, requests, queries.job_progress(session, job), sources)
 
 
 @router.get("", summary="List jobs")
@@ -104,21 +159,47 @@ def list_jobs(query: Annotated[JobsQuery, Query()], services: Wired, tenant: Ten
 def get_job(job_id: Id, services: Wired, tenant: Tenant) -> JobDetail:
     """Return a job's state, what it asked, and how far it is in seconds of audio."""
     with services.database.read() as session:
-        job = queries.get_job(session, tenant, job_id)
-        return show_job(
-            job, queries.list_requests(session, tenant, job_id), queries.job_progress(session, job)
-        )
+        return _shown(session, tenant, queries.get_job(session, tenant, job_id))
 
 
 @router.get("/{job_id}/recordings", summary="List a job's recordings", responses=ABSENT)
 def list_job_recordings(
     job_id: Id, query: Annotated[JobRecordingsQuery, Query()], services: Wired, tenant: Tenant
 ) -> Page[JobRecordingView]:
-    """List the sources of a job in their order, with their state, error and what they turned out to be."""
+    """List the recordings of a job in their order, with their state, error and what they turned out to be."""
     with services.database.read() as session:
         queries.get_job(session, tenant, job_id)
-        rows = queries.list_job_recordings(session, tenant, job_id, after=query.after, limit=query.limit + 1)
+        rows = queries.list_job_recordings(
+            session, tenant, job_id, states=query.state, after=query.after, limit=query.limit + 1
+        )
     return make_page(rows, query.limit, show_job_recording, lambda row: row[0].position)
+
+
+@router.get(
+    "/{job_id}/sources/{source_id}/errors", summary="List what a manifest lost", responses=_ABSENT_SOURCE
+)
+def list_source_errors(
+    job_id: Id, source_id: Id, query: Annotated[SourceErrorsQuery, Query()], services: Wired, tenant: Tenant
+) -> Page[SourceErrorView]:
+    """List the lines of a manifest that could not be taken, in their order; the first thousand are kept."""
+    with services.database.read() as session:
+        rows = queries.list_source_errors(
+            session, tenant, job_id, source_id, after=query.after, limit=query.limit + 1
+        )
+    return make_page(rows, query.limit, show_source_error, lambda row: row.line)
+
+
+def _try_out(submission: Submission, services: Services, tenant: str) -> DryRunView:
+    settings = services.settings
+    limits = ManifestLimits(settings.max_job_recordings, settings.max_manifest_bytes)
+    dry = DryRun(services.store, settings.resolved_storage_url, tenant, limits, seed=random.getrandbits(32))
+    return dry.run(submission.sources)
+
+
+def _bulk(source: Source) -> NewSource | None:
+    if source.prefix is not None:
+        return NewSource(SourceKind.PREFIX, source.prefix, source.glob)
+    return None if source.manifest is None else NewSource(SourceKind.MANIFEST, source.manifest)
 
 
 def new_requests(tasks: Sequence[AskedTask], settings: Settings) -> list[NewRequest]:
@@ -165,6 +246,8 @@ def _new_request(asked: AskedTask, model: str) -> NewRequest:
 
 def ring(services: Services, kind: PassKind, count: int) -> None:
     """Wake workers. The job is stored: a broken bell must not make the client believe that it is not."""
+    if not count:
+        return
     try:
         services.doorbell.ring(kind, count=count)
     except Exception as error:  # noqa: BLE001  # it becomes a line in the log; workers poll

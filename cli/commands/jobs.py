@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +11,9 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from cli.asking import FORM, parse_task
 from cli.client import ApiClient, Json
-from cli.errors import ApiProblem
+from cli.errors import ApiProblem, InvalidSource
 from cli.sources import find_sources
+from cli.submission import Asked, check_dry, dry_run_table, source_of, sources_table
 from cli.tables import (
     annotations_table,
     jobs_table,
@@ -25,11 +27,17 @@ from cli.watching import FINAL_STATES, watch_jobs
 from settings import load_settings
 
 Api = Annotated[str | None, typer.Option("--api", help="URL of the API; by default that of the settings.")]
+MOST_ROWS = 200  # of a job's recordings on a terminal
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 
 
 def submit(
-    sources: Annotated[list[str], typer.Argument(help="Files, folders, patterns, s3:// or file:// URIs.")],
+    sources: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Files, folders, patterns, s3:// or file:// URIs; one that ends with a slash means all below it."
+        ),
+    ] = None,
     task: Annotated[
         list[str] | None, typer.Option(help=f"What to find out: {FORM}. May be repeated.")
     ] = None,
@@ -37,17 +45,47 @@ def submit(
         str, typer.Option(help="mix, or split for a stereo call with a speaker on each side.")
     ] = "mix",
     priority: Annotated[int, typer.Option(help="0 to 9; a higher one runs sooner.")] = 0,
+    glob: Annotated[
+        str | None, typer.Option(help="Which objects below the prefixes, such as '**/*.wav'.")
+    ] = None,
+    manifest: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A list of objects, as URI or file: JSON lines, CSV or a URI a line. May be repeated."
+        ),
+    ] = None,
+    tracking: Annotated[str | None, typer.Option(help="Your own id, carried to every row.")] = None,
+    if_seen: Annotated[
+        str | None, typer.Option(help="What is in the archive already: skip, reuse (default) or redo.")
+    ] = None,
+    metadata: Annotated[
+        list[str] | None, typer.Option(help="Notes to keep with the job, NAME=VALUE. May be repeated.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say what the job would hear; nothing is stored.")
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Show progress until the job is done.")] = False,
     as_json: AsJson = False,
     api: Api = None,
 ) -> None:
     """Submit recordings; local files are uploaded. With --wait, exit code 1 unless the job succeeds."""
-    found = find_sources(sources)
+    found, lists = find_sources(sources or []), find_sources(manifest or [])
+    if not found and not lists:
+        raise InvalidSource("there is nothing to submit: name files, folders, URIs, or a --manifest")
+    asked = Asked(channels, priority, tracking, if_seen, metadata or ())
+    asked.body([], [])  # what is not written well is said before anything is uploaded
+    if dry_run:
+        check_dry(found)
     tasks = [parse_task(text) for text in task or ["transcribe"]]
     with open_client(api) as client:
-        uris = upload_all(client, found)
-        asked = [{"uri": uri} for uri in uris]
-        job = client.submit({"sources": asked, "tasks": tasks, "channels": channels, "priority": priority})
+        named = [source_of(uri, glob) for uri in upload_all(client, found)]
+        named += [{"manifest": uri} for uri in upload_all(client, lists)]
+        body = asked.body(named, tasks)
+        if dry_run:
+            counted = client.dry_run(body)
+            print_json(counted) if as_json else out.print(dry_run_table(counted), highlight=False)
+            return
+        job = client.submit(body)
         if wait:
             (job,) = watch_jobs(client, {job["id"]: "job"})
             _print_rows(client, job)
@@ -73,7 +111,7 @@ def status(
             print_json(jobs) if as_json else out.print(jobs_table(jobs))
             return
         job = client.get(f"/v1/jobs/{job_id}")
-        rows = list(client.pages(f"/v1/jobs/{job_id}/recordings", limit=200))
+        rows = list(_rows(client, job, all_of_them=as_json))
     if as_json:
         print_json({**job, "items": rows})
         return
@@ -84,6 +122,8 @@ def status(
         f"{progress['recordings_planned']} of {job['recordings']['total']} recordings measured",
         highlight=False,
     )
+    _print_sources(job)
+    _say_what_is_left_out(job, len(rows))
     out.print(recordings_table(rows))
 
 
@@ -144,7 +184,29 @@ def open_client(api: str | None) -> ApiClient:
 
 
 def _print_rows(client: ApiClient, job: Json) -> None:
-    err.print(recordings_table(client.pages(f"/v1/jobs/{job['id']}/recordings", limit=200)))
+    _print_sources(job)
+    rows = list(_rows(client, job))
+    _say_what_is_left_out(job, len(rows))
+    err.print(recordings_table(rows))
+
+
+def _print_sources(job: Json) -> None:
+    if job.get("sources"):
+        err.print(sources_table(job["sources"]))
+
+
+def _rows(client: ApiClient, job: Json, *, all_of_them: bool = False) -> Iterator[Json]:
+    """Yield the recordings of a job; of a large one only those that went wrong, a page of them."""
+    path = f"/v1/jobs/{job['id']}/recordings"
+    if all_of_them or job["recordings"]["total"] <= MOST_ROWS:
+        return client.pages(path, limit=200)
+    return iter(client.get(path, limit=MOST_ROWS, state=["failed", "partial"])["items"])
+
+
+def _say_what_is_left_out(job: Json, shown: int) -> None:
+    total = job["recordings"]["total"]
+    if total > MOST_ROWS:
+        say(f"{shown} of {total} recordings shown: the first that failed or are partial; --json has them all")
 
 
 def _recordings(client: ApiClient, some_id: str) -> list[Json]:

@@ -67,6 +67,7 @@ class JobRecording(Table):
         Index(None, "recording_id", "state"),
         Index(None, "job_id", "state"),
         where_there("ix_job_recordings_source_id", "source_id"),
+        Index(None, "job_id", "uri"),
     )
 
     id: Mapped[str] = id_column()

@@ -225,6 +225,7 @@ def _alter_jobs() -> None:
         table.add_column(sa.Column("size_bytes", sa.BigInteger(), nullable=True))
         table.create_foreign_key("fk_job_recordings_source_id", "job_sources", ["source_id"], ["id"])
     op.create_index("ix_job_recordings_job_id_state", "job_recordings", ["job_id", "state"])
+    op.create_index("ix_job_recordings_job_id_uri", "job_recordings", ["job_id", "uri"])
     with _altered("events", {}) as table:
         table.drop_constraint("fk_events_job_id", type_="foreignkey")
 

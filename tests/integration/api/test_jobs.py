@@ -39,9 +39,8 @@ def test_a_job_is_accepted_stored_and_can_be_read_where_location_says(client, da
     job = answer.json()
     assert client.get(answer.headers["location"]).json() == job
     assert job["state"] == "queued"
-    assert job["recordings"] == {"total": 2, "succeeded": 0, "partial": 0, "failed": 0, "pending": 2} | {
-        "skipped": 0, "cancelled": 0,
-    }  # fmt: skip
+    none = dict.fromkeys(("succeeded", "partial", "failed", "skipped", "cancelled"), 0)
+    assert job["recordings"] == {"total": 2, **none, "pending": 2}
     assert (job["channels"], job["priority"]) == ("split", 3)
     assert job["metadata"] == {"box": 7, "Kiste": "für später"}
     assert [(r["task"], r["options"]) for r in job["requests"]] == [
@@ -155,7 +154,7 @@ def test_another_model_is_another_question(settings, client, database):
         ({"metadata": {"a": "x" * 17_000}}, "metadata", "16384 bytes"),
         ({"metadata": {"a": ["b\u0000"]}}, "metadata", "NUL"),
         ({"metadata": {"a\u0000": 1}}, "metadata", "NUL"),
-        ({"callback": "http://x"}, "callback", "sources, tasks, channels, metadata, priority"),
+        ({"callback": "http://x"}, "callback", "sources, tasks, channels, metadata, tracking, if_seen"),
     ],
 )
 def test_a_wrong_field_is_named_with_what_is_allowed(client, change, field, says):

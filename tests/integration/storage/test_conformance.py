@@ -178,6 +178,20 @@ def test_a_listing_follows_the_bytes_of_the_names(store, base):
     assert listed == [store.head(info.uri) for info in listed]
 
 
+def test_a_listing_goes_on_behind_any_name(store, base, monkeypatch):
+    monkeypatch.setattr(storage.s3, "PAGE_KEYS", 3)
+    names = sorted(["b", "a/z", "a/b/c", "a/b/d", "a.b", "a-b", "ab", "a/é", "A", "a/b-"], key=str.encode)
+    for name in names:
+        put(store, join(base, name), b"")
+    for number, name in enumerate(names):
+        behind = [join(base, other) for other in names[number + 1 :]]
+        assert [info.uri for info in store.list(base + "/", after=join(base, name))] == behind
+    gone = join(base, "a", "b", "c0")  # need not exist
+    assert next(store.list(base + "/", after=gone)).uri == join(base, "a", "b", "d")
+    assert [info.uri for info in store.list(join(base, "a/b"), after=gone)] == [join(base, "a", "b", "d")]
+    assert list(store.list(base + "/", after=join(base, "z"))) == []
+
+
 def test_a_prefix_is_text(store, base):
     for name in ("a", "ab", "b/a", "a_c/d"):
         put(store, join(base, name))

@@ -15,6 +15,7 @@ OPERATIONS = {
     "create_job": ("post", "/v1/jobs"),
     "list_jobs": ("get", "/v1/jobs"),
     "get_job": ("get", "/v1/jobs/{job_id}"),
+    "list_source_errors": ("get", "/v1/jobs/{job_id}/sources/{source_id}/errors"),
     "list_job_recordings": ("get", "/v1/jobs/{job_id}/recordings"),
     "cancel_job": ("post", "/v1/jobs/{job_id}/cancel"),
     "retry_job": ("post", "/v1/jobs/{job_id}/retry"),

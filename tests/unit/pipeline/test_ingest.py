@@ -147,10 +147,10 @@ sys.path.extend(sys.argv[1].split(":"))
 import pipeline.decode_child, pipeline.media
 print(*{name.partition(".")[0] for name in sys.modules})
 """
-    from pipeline.decode import _import_path
+    from pipeline.child_imports import import_path
 
     run = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code, ":".join(_import_path())],
+        [sys.executable, "-I", "-S", "-c", code, ":".join(import_path())],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     ours = set(run.stdout.split()) - sys.stdlib_module_names

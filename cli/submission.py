@@ -1,0 +1,122 @@
+"""Build a submission from the command line, and lay out what a dry run answers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.table import Table
+
+from cli.client import Json
+from cli.errors import InvalidSource
+from cli.terminal import plain
+
+_WHOLE_BUCKET = re.compile(r"s3://[^/]+/?")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the options of ``submit`` say besides sources and tasks; None is left to the API."""
+
+    channels: str = "mix"
+    priority: int = 0
+    tracking: str | None = None
+    if_seen: str | None = None
+    metadata: Sequence[str] = ()  # NAME=VALUE
+
+    def body(self, sources: list[Json], tasks: list[Json]) -> Json:
+        """Return the job as the API takes it."""
+        job: Json = {
+            "sources": sources,
+            "tasks": tasks,
+            "channels": self.channels,
+            "priority": self.priority,
+        }
+        more = {
+            "tracking": self.tracking,
+            "if_seen": self.if_seen,
+            "metadata": parse_metadata(self.metadata) or None,
+        }
+        return job | {name: value for name, value in more.items() if value is not None}
+
+
+def parse_metadata(pairs: Iterable[str]) -> dict[str, str]:
+    """Return ``NAME=VALUE`` pairs as an object of texts; raises ``InvalidSource`` for anything else."""
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not name or not equals or name in found:
+            raise InvalidSource(f"--metadata {pair!r}: write NAME=VALUE, each name once")
+        found[name] = value
+    return found
+
+
+def is_prefix(uri: str) -> bool:
+    """Say whether a URI names all that lies below it: it ends with a slash, or is a whole bucket."""
+    return uri.endswith("/") or _WHOLE_BUCKET.fullmatch(uri) is not None
+
+
+def source_of(uri: str, glob: str | None) -> Json:
+    """Return a URI as a source; with a glob every URI is a prefix. An upload is always one object."""
+    if not uri.startswith("upload://") and (glob is not None or is_prefix(uri)):
+        return {"prefix": uri} if glob is None else {"prefix": uri, "glob": glob}
+    return {"uri": uri}
+
+
+def check_dry(sources: Sequence[Path | str]) -> None:
+    """Refuse to try out local files: they would have to be uploaded for it; raises ``InvalidSource``."""
+    if any(isinstance(source, Path) for source in sources):
+        raise InvalidSource(
+            "--dry-run looks at s3:// and file:// sources and manifests: local files would be uploaded first"
+        )
+
+
+def dry_run_table(found: Json) -> Table:
+    """Return what a job would hear, and what it would leave out, line by line."""
+    table = Table(box=None, padding=(0, 2), show_header=False)
+    least = "" if found["complete"] else "at least "
+    sized = " (extrapolated)" if found["bytes_extrapolated"] else ""
+    table.add_row("objects", plain(f"{least}{found['objects']}"))
+    table.add_row("size", plain(f"{least}{found['bytes'] / 1e6:,.1f} MB{sized}"))
+    table.add_row("audio", plain(_hours(found, least)))
+    for one in found["probed_unreadable"]:
+        table.add_row(
+            "unreadable", plain(f"{one['count']} of {found['probed']} looked into: {_reason(one)}", "yellow")
+        )
+    for one in found["skipped"]:
+        table.add_row("left out", plain(f"{one['count']}: {_reason(one)}"))
+    for source in found["sources"]:
+        if source["error"]:
+            table.add_row("error", plain(f"{source['uri']}: {source['error']}", "red"))
+    if not found["complete"]:
+        table.add_row("", plain("the time for a dry run was up before all was counted"))
+    return table
+
+
+def _hours(found: Json, least: str) -> str:
+    if found["estimated_hours"] is None:
+        return "unknown: no file of the sample could be read"
+    how = f", estimated from {found['probed']} files" if found["hours_extrapolated"] else ""
+    return f"{least}{found['estimated_hours']:.2f} hours{how}"
+
+
+def _reason(one: Json) -> str:
+    return f"{one['code']}, such as {', '.join(one['examples'][:2])}" if one["examples"] else str(one["code"])
+
+
+def sources_table(sources: Iterable[Json]) -> Table:
+    """Return one row for each prefix and manifest of a job."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for name in ("source", "state", "seen", "taken", "skipped", "bad lines", "error"):
+        table.add_column(name)
+    for one in sources:
+        error = one["error"]
+        table.add_row(
+            plain(one["uri"] + (f" {one['glob']}" if one["glob"] else "")),
+            one["state"],
+            *(str(one[name]) for name in ("seen", "taken", "skipped", "lines_bad")),
+            plain("" if error is None else f"{error['code']}: {error['message']}", "red"),
+        )
+    return table

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cli.submission import is_prefix, source_of
+
+JOB_ID = "0198f0a1-7c5e-7000-8000-000000000001"
+DRY = {
+    "dry_run": True, "complete": False, "objects": 1200, "bytes": 4_000_000_000, "bytes_extrapolated": True,
+    "estimated_hours": 103.5, "hours_extrapolated": True, "probed": 16,
+    "probed_unreadable": [{"code": "drm_protected", "count": 2, "examples": ["s3://archive/a.m4a"]}],
+    "skipped": [{"code": "not_audio", "count": 3, "examples": ["s3://archive/notes.txt"]}],
+    "sources": [{"uri": "s3://archive/", "objects": 1200, "error": "input_access_denied: denied"}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("uri", "glob", "source"),
+    [
+        ("s3://bucket/calls/", None, {"prefix": "s3://bucket/calls/"}),
+        ("s3://bucket", None, {"prefix": "s3://bucket"}),
+        ("file:///calls/", "*.wav", {"prefix": "file:///calls/", "glob": "*.wav"}),
+        ("s3://bucket/call-", "*", {"prefix": "s3://bucket/call-", "glob": "*"}),
+        ("s3://bucket/a.wav", None, {"uri": "s3://bucket/a.wav"}),
+        ("upload://x/a.wav", "*", {"uri": "upload://x/a.wav"}),
+    ],
+)
+def test_a_uri_that_ends_with_a_slash_means_all_below_it(uri, glob, source):
+    assert source_of(uri, glob) == source
+    assert is_prefix("s3://bucket/")
+
+
+def test_submit_takes_prefixes_manifests_and_notes(run, api, job, tmp_path):
+    (tmp_path / "list.csv").write_text("uri\n")
+    api.answers = {
+        "POST /v1/uploads": (201, {"uri": "upload://x/list.csv"}),
+        "POST /v1/jobs": (202, job("queued")),
+    }
+    done = run(
+        "submit", "s3://archive/calls/", "--glob", "**/*.wav", "--manifest", tmp_path / "list.csv",
+        "--manifest", "s3://archive/list.jsonl", "--tracking", "order-12", "--if-seen", "skip",
+        "--metadata", "box=7", "--metadata", "note=a=b",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    sent = api.sent()
+    assert sent["sources"] == [
+        {"prefix": "s3://archive/calls/", "glob": "**/*.wav"},
+        {"manifest": "upload://x/list.csv"},
+        {"manifest": "s3://archive/list.jsonl"},
+    ]
+    assert (sent["tracking"], sent["if_seen"]) == ("order-12", "skip")
+    assert sent["metadata"] == {"box": "7", "note": "a=b"}
+
+
+def test_a_dry_run_prints_what_would_be_heard(run, api):
+    api.answers["POST /v1/jobs"] = (200, DRY)
+    done = run("submit", "s3://archive/", "--dry-run")
+    assert done.exit_code == 0, done.output
+    assert api.sent()["dry_run"] is True
+    for words in (
+        "at least 1200",
+        "4,000.0 MB (extrapolated)",
+        "103.50 hours, estimated from 16 files",
+        "2 of 16 looked into: drm_protected",
+        "3: not_audio, such as s3://archive/notes.txt",
+        "input_access_denied",
+    ):
+        assert words in done.stdout
+    assert json.loads(run("submit", "s3://archive/", "--dry-run", "--json").stdout) == DRY
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "nothing to submit"),
+        (["s3://a/1", "--metadata", "x"], "NAME=VALUE"),
+        (["s3://a/1", "--metadata", "x=1", "--metadata", "x=2"], "each name once"),
+        (["{file}", "--dry-run"], "local files would be uploaded"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_anything_is_sent(run, api, tmp_path, arguments, says):
+    (tmp_path / "a.wav").touch()
+    done = run("submit", *(one.format(file=tmp_path / "a.wav") for one in arguments))
+    assert done.exit_code == 1
+    assert says in done.stderr
+    assert api.requests == []
+
+
+def test_a_large_job_shows_what_failed_and_says_so(run, api, job, row):
+    source = {
+        "uri": "s3://archive/", "glob": None, "state": "failed", "seen": 900, "taken": 800, "skipped": 100,
+        "lines_bad": 0, "error": {"code": "input_access_denied", "message": "denied"},
+    }  # fmt: skip
+    api.answers = {
+        f"GET /v1/jobs/{JOB_ID}": {**job("partial", total=800), "sources": [source]},
+        f"GET /v1/jobs/{JOB_ID}/recordings": {
+            "items": [row("failed", {"code": "too_short", "message": "x"})],
+            "next": "7",
+        },
+    }
+    api.answers[f"GET /v1/jobs/{JOB_ID}"]["recordings"]["total"] = 800
+    done = run("status", JOB_ID)
+    assert done.exit_code == 0, done.output
+    assert "1 of 800 recordings shown" in done.stderr
+    assert "input_access_denied: denied" in done.stderr
+    assert "too_short" in done.stdout
+    assert api.requests[-1].url.params.get_list("state") == ["failed", "partial"]
