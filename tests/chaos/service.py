@@ -1,0 +1,162 @@
+"""Put a whole service together for harm: database, Redis or none, a failing S3, a nursery with the API and four workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+from chaos import fakes
+from support.databases import PostgresServer, sqlite_template
+from support.servers import ROOT, RedisServer, free_port, wait_until
+
+from db.database import Database
+
+BUCKET = "calls"
+SOURCES = 400  # objects to choose from; jobs that choose the same share its results
+WORKERS = 4
+PLACES = 4  # passes that a worker hears at a time
+MOST_TRIES = 60  # of one pass: under this much harm three would set healthy work aside
+LONGEST_SECONDS = 0.6  # of one answer
+
+
+@dataclass
+class Service:
+    """A running service and the ways to reach its parts."""
+
+    folder: Path
+    database: Database
+    url: str
+    s3_url: str
+    seed: int
+    nursery: subprocess.Popen[bytes]
+    redis: RedisServer | None
+    postgres: PostgresServer | None
+
+    def fail_s3(self, rate: float) -> None:
+        """Let this share of the requests to S3 go wrong."""
+        httpx.post(f"{self.s3_url}/__rate/{rate}").raise_for_status()
+
+    def s3_state(self) -> dict[str, Any]:
+        """Return what went wrong there, and all objects."""
+        state: dict[str, Any] = httpx.get(f"{self.s3_url}/__state", timeout=30).json()
+        return state
+
+    def pcm_of(self, uri: str) -> bytes | None:
+        """Return the samples of a source; None where there is no such object."""
+        number = int(uri.rpartition("/")[2].removesuffix(".pcm"))
+        return fakes.make_pcm(self.seed, number) if number < SOURCES else None
+
+    def stop(self) -> int:
+        """End the API and the workers in their own way; 0 when all of them did."""
+        self.nursery.terminate()
+        return self.nursery.wait(40)
+
+    def logs(self) -> str:
+        """Return everything that the processes wrote."""
+        return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("*.log")))
+
+
+def source_uri(number: int) -> str:
+    """Return the URI of a recording; from ``SOURCES`` on there is none."""
+    return f"s3://{BUCKET}/src/{number}.pcm"
+
+
+@contextmanager
+def running_service(
+    folder: Path,
+    seed: int,
+    *,
+    lease_seconds: float,
+    postgres: PostgresServer | None = None,
+    redis: RedisServer | None = None,
+) -> Iterator[Service]:
+    """Start everything: on PostgreSQL with Redis where they are given, else on SQLite without a broker."""
+    with ExitStack() as ends:
+        if postgres is not None:
+            name = ends.enter_context(postgres.fresh())
+            database_url, plain_url = postgres.sqlalchemy_url(name), postgres.plain_url(name)
+        else:
+            file = sqlite_template(folder)
+            database_url = plain_url = f"sqlite:///{file}"
+        database = Database(database_url)
+        ends.callback(database.close)
+        s3_port, api_port = free_port(), free_port()
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("EARWITNESS_")},
+            "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+            "PYTHONUNBUFFERED": "1",
+            "OMP_NUM_THREADS": "1",
+            "AWS_ACCESS_KEY_ID": "chaos",
+            "AWS_SECRET_ACCESS_KEY": "chaos",
+            "EARWITNESS_DATABASE_URL": plain_url,
+            "EARWITNESS_BROKER_URL": redis.url if redis is not None else "",
+            "EARWITNESS_STORAGE_URL": f"s3://{BUCKET}/earwitness",
+            "EARWITNESS_S3_ENDPOINT_URL": f"http://127.0.0.1:{s3_port}",
+            "EARWITNESS_S3_REGION": "us-east-1",
+            "EARWITNESS_S3_PATH_STYLE": "true",
+            "EARWITNESS_DATA_DIR": str(folder / "data"),
+            "EARWITNESS_LEASE_SECONDS": str(lease_seconds),
+            "EARWITNESS_POLL_SECONDS": "0.4",
+            "EARWITNESS_MODEL": fakes.MODEL,
+        }
+        s3 = _start(ends, ["chaos.s3_stub", str(s3_port), str(seed)], environment, folder / "s3.log")
+        s3_url = f"http://127.0.0.1:{s3_port}"
+        wait_until(lambda: _answers(s3_url + "/__state"), 30, "the S3 stub answers")
+        with httpx.Client(base_url=s3_url) as client:
+            for number in range(SOURCES):
+                client.put(f"/{BUCKET}/src/{number}.pcm", content=fakes.make_pcm(seed, number))
+        config = folder / "config.json"
+        config.write_text(
+            json.dumps(
+                {
+                    "seed": seed,
+                    "workers": WORKERS,
+                    "places": PLACES,
+                    "longest_seconds": LONGEST_SECONDS,
+                    "api_port": api_port,
+                    "most_tries": MOST_TRIES,
+                }
+            )
+        )
+        nursery = _start(ends, ["chaos.nursery", str(config)], environment, folder / "nursery.log")
+        url = f"http://127.0.0.1:{api_port}"
+        service = Service(folder, database, url, s3_url, seed, nursery, redis, postgres)
+        wait_until(lambda: _answers(url + "/readyz"), 60, f"the API is ready:\n{service.logs()}")
+        assert s3.poll() is None
+        yield service
+
+
+def _start(
+    ends: ExitStack, argv: list[str], environment: dict[str, str], log: Path
+) -> subprocess.Popen[bytes]:
+    with log.open("ab") as sink:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *argv], cwd=ROOT, env=environment, stdout=sink, stderr=sink
+        )
+    ends.callback(_end, process)
+    return process
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(40)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=2).is_success
+    except httpx.HTTPError:
+        return False
