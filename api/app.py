@@ -11,9 +11,11 @@ from fastapi_offline import FastAPIOffline
 from api.body_limit import BodyLimit
 from api.doorbell import Doorbell, SilentDoorbell
 from api.errors import add_error_handlers
+from api.metrics import ServiceMetrics
 from api.openapi import DESCRIPTION, EVERYWHERE, describe_problems, operation_name
 from api.request_ids import RequestIds
-from api.routes import health, job_actions, jobs, recordings, tasks, uploads
+from api.request_log import RequestLog
+from api.routes import failures, health, job_actions, jobs, operations, recordings, tasks, uploads
 from api.services import Services
 from db.database import Database
 from settings import Settings
@@ -53,9 +55,11 @@ def create_app(
         responses=EVERYWHERE,
         redirect_slashes=False,
     )
-    for module in (jobs, job_actions, uploads, recordings, tasks, health):
+    for module in (jobs, job_actions, failures, uploads, recordings, tasks, operations, health):
         app.include_router(module.router)
     app.add_middleware(BodyLimit, uploads=uploads.PATH, max_upload_bytes=settings.max_upload_bytes)
+    app.state.metrics = metrics = ServiceMetrics()
+    app.add_middleware(RequestLog, metrics=metrics.requests)
     app.add_middleware(RequestIds)
     add_error_handlers(app)
     describe_problems(app)

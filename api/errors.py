@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
 from api.body_limit import BodyTooLarge
+from api.operators import NotAnOperator
 from api.problems import Failure, FieldProblem, InvalidField, NotReady, problem_response, title_of_status
 from api.request_ids import request_id_of
 from db.cancelling import JobOver
@@ -121,6 +122,10 @@ def _conflict(error: Exception) -> Failure:
     return Failure(409, code, "The job is not in the state for that", str(error))
 
 
+def _not_an_operator(error: NotAnOperator) -> Failure:
+    return Failure(403, error.code, "This is for operators", str(error))
+
+
 def _not_found(error: NotFound) -> Failure:
     return Failure(404, error.code, "There is no such thing", str(error))
 
@@ -185,6 +190,7 @@ _TABLE: Sequence[tuple[type[Exception], Callable[[Any], Failure]]] = (
     (JobNotOver, _conflict),
     (NothingToRetry, _conflict),
     (NothingToAsk, _conflict),
+    (NotAnOperator, _not_an_operator),
     (BodyTooLarge, _body_too_large),
     (HTTPException, _http),
     (DatabaseUnavailable, _database),

@@ -28,9 +28,14 @@ READY_TIMEOUT_SECONDS = (
 class ApiClient:
     """One connection to one API. Every method raises ``ApiUnreachable`` or ``ApiProblem``."""
 
-    def __init__(self, url: str, transport: httpx.BaseTransport | None = None) -> None:
+    def __init__(
+        self, url: str, transport: httpx.BaseTransport | None = None, *, token: str | None = None
+    ) -> None:
         self.url = url.rstrip("/")
-        self._http = httpx.Client(base_url=self.url, transport=transport, timeout=TIMEOUT_SECONDS)
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.Client(
+            base_url=self.url, transport=transport, timeout=TIMEOUT_SECONDS, headers=headers
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
 from typer.core import TyperGroup
 
-from cli.commands import bench, database, demo, doctor, evaluate, job_actions, jobs, service
+from cli.commands import bench, database, demo, doctor, evaluate, job_actions, jobs, operations, service
 from cli.errors import CliError
 from cli.terminal import err, plain
 from settings import InvalidSettings
@@ -40,12 +41,13 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Listen to audio archives and write down, in SQL, what was heard.",
 )
-for command in (service.up, jobs.submit, jobs.status, jobs.results, jobs.tasks):
+_COMMANDS: Sequence[Callable[..., None]] = (
+    service.up, jobs.submit, jobs.status, jobs.results, jobs.tasks,
+    job_actions.cancel, job_actions.retry, job_actions.extend, job_actions.delete,
+    operations.jobs, operations.failures, operations.workers, operations.queue,
+)  # fmt: skip
+for command in _COMMANDS:
     app.command()(command)
-app.command()(job_actions.cancel)
-app.command()(job_actions.retry)
-app.command()(job_actions.extend)
-app.command()(job_actions.delete)
 app.command("doctor")(doctor.doctor)
 app.command("demo")(demo.demo)
 app.command("bench")(bench.bench)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import socket
 
@@ -10,6 +9,7 @@ import uvicorn
 
 from api.app import create_app
 from settings import Settings
+from settings.logs import configure_logging
 from workers.doorbell import open_doorbell
 
 GRACE_SECONDS = 5  # for requests that are under way
@@ -17,19 +17,14 @@ GRACE_SECONDS = 5  # for requests that are under way
 
 def serve_api(settings: Settings, fd: int | None = None) -> None:
     """Listen on the inherited socket ``fd``, or else on the host and port of the settings."""
-    logging.basicConfig(
-        level=settings.log_level,
-        format="%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s",
-        force=True,
-    )
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # it speaks up at every look at the schema
+    configure_logging(settings.log_level, settings.log)
     doorbell = open_doorbell(settings)
     config = uvicorn.Config(
         create_app(settings, doorbell=doorbell),
         host=settings.api_host,
         port=settings.api_port,
         log_config=None,
-        access_log=settings.log_level == "DEBUG",  # whoever waits for a job asks twice a second
+        access_log=False,  # ``api.request_log`` writes it, with the request's id and without query strings
         server_header=False,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )

@@ -34,7 +34,9 @@ class Database:
         if self.is_sqlite:
             self._engine = _sqlite_engine(url, self.url.database)
         else:
-            self._engine = create_engine(url, pool_size=8, max_overflow=24, pool_pre_ping=True)
+            self._engine = create_engine(
+                url, pool_size=8, max_overflow=24, pool_pre_ping=True, hide_parameters=True
+            )
         self._reader = self._engine.execution_options(read_only=True)
 
     @contextmanager
@@ -71,7 +73,12 @@ class Database:
 def _sqlite_engine(url: str, database: str | None) -> Engine:
     if database and database != ":memory:":
         Path(database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, connect_args={"timeout": 15.0, "check_same_thread": False}, pool_size=8)
+    engine = create_engine(
+        url,
+        connect_args={"timeout": 15.0, "check_same_thread": False},
+        pool_size=8,
+        hide_parameters=True,  # errors are logged, and values may be transcripts
+    )
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: sqlite3.Connection, record: Any) -> None:

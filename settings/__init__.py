@@ -117,6 +117,15 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least log level shown."
     )
+    log: Literal["text", "json"] = Field(
+        "text",
+        description="Form of the log: text for people, or json, one object a line with the ids of the work.",
+    )
+    operator_token: str = Field(
+        "",
+        repr=False,
+        description="What operators show to read /metrics, /v1/workers and /v1/queue. Empty: only this machine may.",
+    )
 
     @field_validator("file_roots", mode="before")
     @classmethod

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable
+from enum import StrEnum
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.claims import Claim, Failure, JobCancelled, LeaseLost, release
 from db.failures import fail_pass
+from settings.logs import about
 from workers.context import WorkerContext
 from workers.leases import Lease, LeaseKeeper, WorkerStopping
 
@@ -18,26 +20,51 @@ logger = logging.getLogger(__name__)
 Work = Callable[[WorkerContext, Lease], None]
 
 
-def attempt(context: WorkerContext, keeper: LeaseKeeper, claim: Claim, work: Work) -> None:
-    """Work on a claim under a renewed lease; never raises.
+class Ending(StrEnum):
+    """How an attempt ended, as far as this process knows."""
+
+    DONE = "done"
+    FAILED = "failed"
+    DROPPED = "dropped"  # another worker took it over, or its job was cancelled
+    RELEASED = "released"  # this worker is stopping
+
+
+def attempt(context: WorkerContext, keeper: LeaseKeeper, claim: Claim, work: Work) -> Ending:
+    """Work on a claim under a renewed lease and say how it ended; never raises.
 
     A failure is stored on the pass: another attempt follows where that can help. When the process dies instead,
     the lease expires and the pass goes to another worker.
     """
-    with keeper.holding(claim) as lease:
+    with keeper.holding(claim) as lease, about(**ids_of(claim)):
         try:
             work(context, lease)
+            return Ending.DONE
         except LeaseLost as error:
             logger.info("dropped: %s", error)
+            return Ending.DROPPED
         except (JobCancelled, WorkerStopping) as error:
             # What was cancelled is retired, or handed on to a job that still wants it: it must not look held.
             logger.info("given back: %s", error)
             _guarded(context, claim, lambda: _give_back(context, claim))
+            return Ending.RELEASED
         except Exception as error:  # noqa: BLE001  # whatever it is becomes the pass's failure
             failure = failure_of(error)
             log = logger.warning if hasattr(error, "code") else logger.exception
             log("%s pass %s failed: %s", claim.kind, claim.pass_id, failure.message)
             _guarded(context, claim, lambda: _report(context, claim, failure))
+            return Ending.FAILED
+
+
+def ids_of(claim: Claim) -> dict[str, str | None]:
+    """Return the ids of a piece of work, for every line of its log."""
+    return {
+        "job": claim.job_id,
+        "recording": claim.recording_id,
+        "chunk": claim.chunk_id,
+        "pass": claim.pass_id,
+        "kind": claim.kind,
+        "epoch": str(claim.epoch),
+    }
 
 
 def failure_of(error: Exception) -> Failure:

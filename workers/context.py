@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 from dataclasses import dataclass
@@ -56,11 +55,3 @@ def s3_options(settings: Settings) -> S3Options:
     return S3Options(
         endpoint_url=settings.s3_endpoint_url, region=settings.s3_region, path_style=settings.s3_path_style
     )
-
-
-def configure_logging(level: str) -> None:
-    """Log to standard error, one line each, with the time and the process."""
-    logging.basicConfig(
-        level=level, format="%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s", force=True
-    )
-    logging.getLogger("alembic").setLevel(logging.WARNING)

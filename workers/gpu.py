@@ -13,6 +13,7 @@ from qwen_audio.engine import Engine
 from settings import Settings
 from workers.checkpoints import find_source, load_options
 from workers.context import WorkerContext
+from workers.numbers import engine_numbers
 from workers.process import run_worker
 from workers.runner import Lane
 from workers.understand import Ear
@@ -40,7 +41,16 @@ def open_lane(context: WorkerContext, model: str) -> Sequence[Lane]:
     engine = load_engine(settings, model)
     Watchdog(engine.metrics, settings.watchdog_seconds).start()
     ear = Ear(engine, model)
-    return [Lane(PassKind.UNDERSTAND, settings.places, ear.understand, model=model)]
+    return [
+        Lane(
+            PassKind.UNDERSTAND,
+            settings.places,
+            ear.understand,
+            model=model,
+            device=settings.device,
+            numbers=lambda: engine_numbers(engine.metrics()),
+        )
+    ]
 
 
 if __name__ == "__main__":

@@ -13,8 +13,10 @@ from db.database import DatabaseUnavailable
 from db.states import PassKind
 from db.upgrade import SchemaOutdated
 from settings import InvalidSettings, Settings, load_settings
+from settings.logs import configure_logging
 from workers.celery_app import make_app, serve
-from workers.context import WorkerContext, configure_logging, open_context
+from workers.context import WorkerContext, open_context
+from workers.heartbeat import Heartbeat
 from workers.queues import queue_name
 from workers.reconcile import Reconciler
 from workers.runner import Lane, Runner
@@ -29,27 +31,28 @@ def run_worker(role: str, open_lanes: Callable[[WorkerContext], Sequence[Lane]])
     """Run until SIGTERM or SIGINT and return the exit code: 2 when the settings or the database are not usable."""
     try:
         settings = load_settings()
-        configure_logging(settings.log_level)
+        configure_logging(settings.log_level, settings.log)
         context = open_context(settings, role)
     except (InvalidSettings, DatabaseUnavailable, SchemaOutdated) as error:
         print(f"{role} worker: {error}", file=sys.stderr)
         return 2
     try:
-        _work(context, open_lanes(context))
+        _work(context, role, open_lanes(context))
     finally:
         context.close()
     return 0
 
 
-def _work(context: WorkerContext, lanes: Sequence[Lane]) -> None:
+def _work(context: WorkerContext, role: str, lanes: Sequence[Lane]) -> None:
     settings = context.settings
     poll_seconds = (
         settings.poll_seconds if settings.embedded else max(BROKER_POLL_SECONDS, settings.poll_seconds)
     )
     stop = stop_on_signals()  # before anything is claimed
     runner = Runner(context, lanes, poll_seconds=poll_seconds, overdue=leave)
-    reconciler = Reconciler(context)
+    reconciler = Reconciler(context, runner.counts)
     runner.start()
+    heartbeat = Heartbeat(context, role, runner)
     logger.info("%s is ready: %s", context.name, ", ".join(f"{lane.kind} x {lane.places}" for lane in lanes))
     try:
         if settings.embedded:
@@ -58,8 +61,11 @@ def _work(context: WorkerContext, lanes: Sequence[Lane]) -> None:
             _consume(settings, runner, lanes, stop)
     finally:
         logger.info("%s is stopping", context.name)
+        runner.drain(settings.drain_seconds)
+        heartbeat.beat()
         runner.stop(settings.drain_seconds)
         reconciler.close()
+        heartbeat.close()
 
 
 def _consume(settings: Settings, runner: Runner, lanes: Sequence[Lane], stop: threading.Event) -> None:

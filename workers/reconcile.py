@@ -25,6 +25,7 @@ from db.tables import Pass
 from storage.errors import StorageError
 from workers.context import WorkerContext
 from workers.housekeeping import Housekeeper
+from workers.numbers import Numbers
 from workers.scratch import lease_of_folder
 
 logger = logging.getLogger(__name__)
@@ -141,8 +142,8 @@ def sweep_scratch(context: WorkerContext) -> None:
 class Reconciler:
     """Reconcile again and again in a thread, until closed; what one process can do for all, the leader does."""
 
-    def __init__(self, context: WorkerContext) -> None:
-        self._context = context
+    def __init__(self, context: WorkerContext, numbers: Numbers | None = None) -> None:
+        self._context, self._numbers = context, numbers or Numbers()
         self._housekeeper = Housekeeper(context)
         self._pause = min(context.settings.lease_seconds / 6, 10.0)
         self._due = dict.fromkeys((self._repair, self._keep_house), 0.0)
@@ -163,7 +164,7 @@ class Reconciler:
         with self._context.database.write() as session:
             if not take_lead(session, LEADER, self._context.name, max(LEAD_PAUSES * self._pause, 2.0)):
                 return False
-        take_back_expired(self._context)
+        self._numbers.add("crashes_found", take_back_expired(self._context))
         ring_for_ready(self._context)
         for step, due_at in self._due.items():
             if time.monotonic() >= due_at:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -13,9 +14,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db.claims import Claim, claim_passes, release
 from db.states import PassKind
-from workers.attempt import Work, attempt
+from workers.attempt import Ending, Work, attempt
 from workers.context import WorkerContext
 from workers.leases import LeaseKeeper
+from workers.numbers import Numbers
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,8 @@ class Lane:
     places: int
     work: Work
     model: str = ""
+    device: str | None = None
+    numbers: Callable[[], Mapping[str, float]] = dict  # what the engine behind it counts
     _free: threading.BoundedSemaphore = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -77,10 +81,36 @@ class Runner:
         self._pool = ThreadPoolExecutor(sum(lane.places for lane in lanes), thread_name_prefix="work")
         self._wakes = {lane.kind: threading.Event() for lane in lanes}
         self._stopping = threading.Event()
+        self._looked_at = {lane.kind: time.monotonic() for lane in lanes}
+        self.counts = Numbers()
         self._threads = [
             threading.Thread(target=self._feed, args=(lane,), name=f"feed-{lane.kind}", daemon=True)
             for lane in lanes
         ]
+
+    @property
+    def lanes(self) -> Sequence[Lane]:
+        """What this process does."""
+        return list(self._lanes.values())
+
+    @property
+    def held(self) -> int:
+        """How many passes it works on."""
+        return len(self._keeper.held())
+
+    @property
+    def draining(self) -> bool:
+        """Whether it takes no more work."""
+        return self._stopping.is_set()
+
+    def seconds_since_look(self) -> float:
+        """Return how long ago the lane that is furthest behind last looked for work, or was known to be full."""
+        return time.monotonic() - min(self._looked_at.values())
+
+    def numbers(self) -> dict[str, float]:
+        """Return what this process and its engines count, by flat names."""
+        engines = [lane.numbers() for lane in self._lanes.values()]
+        return {**self.counts.read(), **{name: one for found in engines for name, one in found.items()}}
 
     def start(self) -> None:
         """Begin to claim."""
@@ -164,7 +194,7 @@ class Runner:
         while not self._stopping.is_set():
             self._touch_alive_file()
             places = lane.take_places(lane.places)
-            claims = self._claim(lane, places) if places else []
+            claims = self._claim(lane, places) if places else self._full(lane)
             lane.give_places(places - len(claims))
             self._count(len(claims))
             for claim in claims:
@@ -177,7 +207,7 @@ class Runner:
     def _claim(self, lane: Lane, places: int) -> list[Claim]:
         try:
             with self._context.database.write() as session:
-                return claim_passes(
+                claims = claim_passes(
                     session,
                     lane.kind,
                     self._context.name,
@@ -185,13 +215,23 @@ class Runner:
                     lease_seconds=self._context.settings.lease_seconds,
                     limit=places,
                 )
+            self._looked_at[lane.kind] = time.monotonic()
+            return claims
         except SQLAlchemyError as error:
             logger.warning("no work could be claimed, the database does not answer: %s", error)
             return []
 
+    def _full(self, lane: Lane) -> list[Claim]:
+        self._looked_at[lane.kind] = time.monotonic()
+        return []
+
     def _attempt(self, lane: Lane, claim: Claim) -> None:
         try:
-            attempt(self._context, self._keeper, claim, lane.work)
+            ending = attempt(self._context, self._keeper, claim, lane.work)
+            if ending is Ending.DONE:
+                self.counts.add_done(lane.kind)
+            else:
+                self.counts.add(f"{ending}_{lane.kind}")
         finally:
             lane.give_places()
             self._wakes[lane.kind].set()

@@ -174,13 +174,18 @@ def upload_all(client: ApiClient, sources: list[Path | str]) -> list[str]:
         ]
 
 
-def open_client(api: str | None) -> ApiClient:
-    """Connect to the API that is named, or else to that of the settings."""
+def api_url(api: str | None) -> str:
+    """Return where the API is: as the option says, else as the settings say."""
     settings = load_settings()
     if api or settings.api_url:
-        return ApiClient(api or settings.api_url)
+        return api or settings.api_url
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.api_host, settings.api_host)  # noqa: S104 - read
-    return ApiClient(f"http://{host}:{settings.api_port}")
+    return f"http://{host}:{settings.api_port}"
+
+
+def open_client(api: str | None) -> ApiClient:
+    """Connect to the API that is named, or else to that of the settings."""
+    return ApiClient(api_url(api))
 
 
 def _print_rows(client: ApiClient, job: Json) -> None:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Text,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -28,6 +29,7 @@ class Job(Table):
     __table_args__ = (
         one_of("state", JobState),
         Index(None, "tenant", "id"),
+        Index(None, "state"),
         where_there("ix_jobs_retry_of", "retry_of"),
         where_there("ix_jobs_expires_at", "expires_at"),
     )
@@ -67,7 +69,17 @@ class JobRecording(Table):
         Index(None, "recording_id", "state"),
         Index(None, "job_id", "state"),
         where_there("ix_job_recordings_source_id", "source_id"),
+<<<<<<< HEAD
         Index(None, "job_id", "uri"),
+=======
+        Index(
+            "ix_job_recordings_failed",
+            "tenant",
+            "id",
+            postgresql_where=text("state IN ('failed', 'partial')"),
+            sqlite_where=text("state IN ('failed', 'partial')"),
+        ),
+>>>>>>> 746cf70 (Show operators the workers, the queue, failures and metrics; log in JSON with the ids of the work)
     )
 
     id: Mapped[str] = id_column()

@@ -138,6 +138,13 @@ class Pass(Table):
             postgresql_where=text("state = 'leased'"),
             sqlite_where=text("state = 'leased'"),
         ),
+        Index(
+            "ix_passes_failed",
+            "kind",
+            "error_code",
+            postgresql_where=text("state = 'failed'"),
+            sqlite_where=text("state = 'failed'"),
+        ),
         Index(None, "job_id"),
         Index(None, "recording_id"),
         *(

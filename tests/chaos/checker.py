@@ -113,7 +113,9 @@ def _submits(facts: _Facts) -> Found:
         if not found:
             yield Violation("I1", "lost", f"submission {sent.mark} was acknowledged and is gone")
         elif str(found[0]["id"]) != sent.job_id:
-            yield Violation("I1", "doubled", f"submission {sent.mark} is job {found[0]['id']}, not {sent.job_id}")
+            yield Violation(
+                "I1", "doubled", f"submission {sent.mark} is job {found[0]['id']}, not {sent.job_id}"
+            )
         else:
             links = [row for row in facts.rows("job_recordings") if str(row["job_id"]) == sent.job_id]
             if Counter(row["uri"] for row in links) != Counter(sent.uris):
@@ -174,12 +176,16 @@ def _counts(facts: _Facts) -> Found:
         if counted != rows:
             yield Violation("I3", "lost", f"job {job['id']} counts {counted}, its rows are {rows}")
         if job["state"] in FINAL_JOBS and sum(list(counted.values())[1:]) != counted["total"]:
-            yield Violation("I3", "lost", f"job {job['id']} is {job['state']}, its counts do not add up: {counted}")
+            yield Violation(
+                "I3", "lost", f"job {job['id']} is {job['state']}, its counts do not add up: {counted}"
+            )
         answer = shown.get(str(job["id"]))
         if answer is not None and any(
             answer["recordings"].get(name, counted[name]) != counted[name] for name in counted
         ):
-            yield Violation("I3", "lost", f"job {job['id']}: REST shows {answer['recordings']}, rows say {counted}")
+            yield Violation(
+                "I3", "lost", f"job {job['id']}: REST shows {answer['recordings']}, rows say {counted}"
+            )
     yield from _request_counts(facts)
 
 
@@ -192,7 +198,9 @@ def _request_counts(facts: _Facts) -> Found:
     for row in facts.rows("recording_requests"):
         key = (str(row["recording_id"]), str(row["request_id"]))
         if row["chunks_done"] != done[key]:
-            yield Violation("I3", "doubled", f"request {key} counts {row['chunks_done']} done, {done[key]} results")
+            yield Violation(
+                "I3", "doubled", f"request {key} counts {row['chunks_done']} done, {done[key]} results"
+            )
         if row["state"] != "open" and row["chunks_done"] + row["chunks_failed"] < row["chunks_total"]:
             yield Violation("I3", "lost", f"request {key} is {row['state']} before all of it was heard")
         if row["chunks_done"] + row["chunks_failed"] > row["chunks_total"]:
@@ -228,7 +236,9 @@ def _history(facts: _Facts) -> Found:
         if kinds["job.accepted"] != 1:
             yield Violation("I5", "doubled", f"job {job['id']} was accepted {kinds['job.accepted']} times")
         if job["state"] in FINAL_JOBS and ends != Counter([f"job.{job['state']}"]):
-            yield Violation("I5", "doubled", f"job {job['id']} is {job['state']}, its history ends {dict(ends)}")
+            yield Violation(
+                "I5", "doubled", f"job {job['id']} is {job['state']}, its history ends {dict(ends)}"
+            )
         closed = Counter(
             str(event["job_recording_id"])
             for event in events[str(job["id"])]
@@ -248,12 +258,16 @@ def _cancels(facts: _Facts) -> Found:
         if not sent.cancelled or (job := facts.find("jobs", sent.job_id)) is None:
             continue
         if job["state"] != "cancelled":
-            yield Violation("I6", "lost", f"the cancel of job {job['id']} was acknowledged, it is {job['state']}")
+            yield Violation(
+                "I6", "lost", f"the cancel of job {job['id']} was acknowledged, it is {job['state']}"
+            )
         said = [event for event in ended[str(job["id"])] if event["kind"] == "job.cancelled"]
         after = [
             event
             for event in ended[str(job["id"])]
-            if said and event["at"] > said[0]["at"] and event["kind"] in ("recording.succeeded", "job.succeeded")
+            if said
+            and event["at"] > said[0]["at"]
+            and event["kind"] in ("recording.succeeded", "job.succeeded")
         ]
         if after:
             yield Violation("I6", "doubled", f"job {job['id']} succeeded after it was cancelled")
@@ -270,7 +284,9 @@ def _places(facts: _Facts) -> Found:
         recording, end = facts.find("recordings", recording_id), 0
         for chunk in sorted(found, key=lambda chunk: chunk["index"]):
             if chunk["owned_start"] != end:
-                yield Violation("I7", "lost", f"chunk {chunk['id']} begins at {chunk['owned_start']}, not {end}")
+                yield Violation(
+                    "I7", "lost", f"chunk {chunk['id']} begins at {chunk['owned_start']}, not {end}"
+                )
             end = chunk["owned_end"]
         if recording is None or end != recording["duration_samples"]:
             yield Violation("I7", "lost", f"the chunks of recording {recording_id} end at {end}")
@@ -282,10 +298,14 @@ def _places(facts: _Facts) -> Found:
         if row["state"] != "stitched" or row["chunks_failed"]:
             continue
         ordered = sorted(chunks[key[0], 0], key=lambda chunk: chunk["index"])
-        wanted = [str(results[key][str(c["id"])]["raw_text"]) for c in ordered if str(c["id"]) in results[key]]
+        wanted = [
+            str(results[key][str(c["id"])]["raw_text"]) for c in ordered if str(c["id"]) in results[key]
+        ]
         found = [str(one["text"]) for one in sorted(told[key], key=lambda one: one["index"])]
         if [text.lower() for text in found] != [text.lower() for text in wanted]:
-            yield Violation("I7", "lost", f"request {key} has {len(found)} annotations of {len(wanted)} results")
+            yield Violation(
+                "I7", "lost", f"request {key} has {len(found)} annotations of {len(wanted)} results"
+            )
 
 
 def _deliveries(facts: _Facts) -> Found:
@@ -302,7 +322,9 @@ def _deliveries(facts: _Facts) -> Found:
         if row["state"] == "delivered" and (str(row["webhook_id"]), str(row["event_id"])) not in taken:
             yield Violation("I8", "lost", f"delivery {row['id']} is recorded, and nobody received it")
         if successes[str(row["id"])] > 1:
-            yield Violation("I8", "doubled", f"delivery {row['id']} records {successes[str(row['id'])]} successes")
+            yield Violation(
+                "I8", "doubled", f"delivery {row['id']} records {successes[str(row['id'])]} successes"
+            )
 
 
 def _objects(facts: _Facts) -> Found:
@@ -332,7 +354,9 @@ def _tenants(facts: _Facts) -> Found:
             for column, owner in columns.items():
                 above = facts.find(owner, row[column]) if row.get(column) is not None else None
                 if above is not None and above["tenant"] != row["tenant"]:
-                    yield Violation("I10", "lost", f"a row of {table} is of {row['tenant']}, its {owner} is not")
+                    yield Violation(
+                        "I10", "lost", f"a row of {table} is of {row['tenant']}, its {owner} is not"
+                    )
     for fact in facts.snapshot.foreign_reads:
         yield Violation("I10", "lost", fact)
 

@@ -49,7 +49,10 @@ def spans_of(samples: int) -> list[ChunkSpan]:
 
 
 def copy_ingest(
-    source_file: BinaryIO, sink: Sink, options: DecodeOptions, progress: Callable[[float], object] | None = None
+    source_file: BinaryIO,
+    sink: Sink,
+    options: DecodeOptions,
+    progress: Callable[[float], object] | None = None,
 ) -> Ingested:
     """Take a file of samples for its own timeline; the place of ``pipeline.ingest.ingest``."""
     pcm = source_file.read()

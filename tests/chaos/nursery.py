@@ -17,17 +17,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import boto3
 import uvicorn
 from chaos import fakes
 
 import db.claims
+import db.upgrade
+import storage.s3
 import workers.celery_app
 import workers.cpu
 import workers.plan
 from api.app import create_app
 from db.states import PassKind
 from settings import load_settings
-from workers.context import WorkerContext, configure_logging
+from settings.logs import configure_logging
+from workers.context import WorkerContext
 from workers.doorbell import open_doorbell
 from workers.process import run_worker
 from workers.runner import Lane
@@ -132,6 +136,15 @@ class Nursery:
         part.replace(self._folder / "pids.json")
 
 
+def _warm() -> None:
+    """Do once what every child would do anew: read the S3 client's description, and the migrations."""
+    session = boto3.session.Session()
+    session.client("s3", region_name="us-east-1")
+    storage.s3.boto3.session.Session = lambda: session
+    revision = db.upgrade.newest_revision()
+    db.upgrade.newest_revision = lambda: revision
+
+
 def main() -> int:
     """Prepare what all children share, and run."""
     path = Path(sys.argv[1])
@@ -141,6 +154,7 @@ def main() -> int:
     db.claims.MAX_CRASHES = db.claims.MAX_ERRORS = config["most_tries"]
     db.claims.LONGEST_BACKOFF_SECONDS = 0.5
     workers.process.BROKER_POLL_SECONDS = 1.0
+    _warm()
     return Nursery(config, path.parent).run()
 
 

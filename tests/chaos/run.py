@@ -209,7 +209,9 @@ def main() -> int:
     reports = []
     for kind in ("sqlite", "postgresql"):
         if options.database in (kind, "both"):
-            print(f"harming a service on {kind} for {options.duration:.0f} s, seed {options.seed}", flush=True)
+            print(
+                f"harming a service on {kind} for {options.duration:.0f} s, seed {options.seed}", flush=True
+            )
             reports.append(_run(kind, options))
             print(reports[-1].show(), flush=True)
     counts: Counter[str] = Counter()

@@ -112,12 +112,16 @@ class Handler(BaseHTTPRequestHandler):
             if "uploads" in query:
                 upload = f"u{self.bucket.dice.getrandbits(64):x}"
                 self.bucket.parts[upload] = {}
-                self._xml(f"<InitiateMultipartUploadResult><UploadId>{upload}</UploadId></InitiateMultipartUploadResult>")
+                self._xml(
+                    f"<InitiateMultipartUploadResult><UploadId>{upload}</UploadId></InitiateMultipartUploadResult>"
+                )
             elif "uploadId" in query:
                 parts = self.bucket.parts.pop(query["uploadId"][0])
                 whole = b"".join(parts[number] for number in sorted(parts))
                 self.bucket.objects[key] = whole
-                self._xml(f"<CompleteMultipartUploadResult><ETag>{hashlib.md5(whole).hexdigest()}</ETag></CompleteMultipartUploadResult>")
+                self._xml(
+                    f"<CompleteMultipartUploadResult><ETag>{hashlib.md5(whole).hexdigest()}</ETag></CompleteMultipartUploadResult>"
+                )
             elif "delete" in query:
                 for found in _keys_of(body):
                     self.bucket.objects.pop(f"{key.rstrip('/')}/{found}", None)
@@ -182,7 +186,9 @@ class Handler(BaseHTTPRequestHandler):
         )
         more = len(names) > most
         token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more else ""
-        self._xml(f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>{token}{rows}</ListBucketResult>")
+        self._xml(
+            f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>{token}{rows}</ListBucketResult>"
+        )
 
     def _fault(self, kinds: tuple[str, ...]) -> str | None:
         with self.bucket.lock:
@@ -207,7 +213,14 @@ class Handler(BaseHTTPRequestHandler):
         return self.rfile.read(int(self.headers.get("Content-Length", 0)))
 
     def _send(
-        self, status: int, body: bytes, *, length: int | None = None, etag: str = "", kind: str = "", **headers: str
+        self,
+        status: int,
+        body: bytes,
+        *,
+        length: int | None = None,
+        etag: str = "",
+        kind: str = "",
+        **headers: str,
     ) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body) if length is None else length))

@@ -1,4 +1,4 @@
-"""Put a whole service together for harm: database, Redis or none, a failing S3, a nursery with the API and four workers."""
+"""Put a service together for harm: database, Redis or none, a failing S3, a nursery with the API and workers."""
 
 from __future__ import annotations
 

@@ -224,8 +224,19 @@ def _alter_jobs() -> None:
         table.add_column(sa.Column("version", sa.Text(), nullable=True))
         table.add_column(sa.Column("size_bytes", sa.BigInteger(), nullable=True))
         table.create_foreign_key("fk_job_recordings_source_id", "job_sources", ["source_id"], ["id"])
+    op.create_index("ix_jobs_state", "jobs", ["state"])
     op.create_index("ix_job_recordings_job_id_state", "job_recordings", ["job_id", "state"])
+<<<<<<< HEAD
     op.create_index("ix_job_recordings_job_id_uri", "job_recordings", ["job_id", "uri"])
+=======
+    op.create_index(
+        "ix_job_recordings_failed",
+        "job_recordings",
+        ["tenant", "id"],
+        postgresql_where=sa.text("state IN ('failed', 'partial')"),
+        sqlite_where=sa.text("state IN ('failed', 'partial')"),
+    )
+>>>>>>> 746cf70 (Show operators the workers, the queue, failures and metrics; log in JSON with the ids of the work)
     with _altered("events", {}) as table:
         table.drop_constraint("fk_events_job_id", type_="foreignkey")
 
@@ -253,6 +264,13 @@ def _alter_work() -> None:
         ["kind", "model", sa.literal_column("priority DESC"), "virtual_time", "id"],
         postgresql_where=sa.text("state = 'ready'"),
         sqlite_where=sa.text("state = 'ready'"),
+    )
+    op.create_index(
+        "ix_passes_failed",
+        "passes",
+        ["kind", "error_code"],
+        postgresql_where=sa.text("state = 'failed'"),
+        sqlite_where=sa.text("state = 'failed'"),
     )
 
 

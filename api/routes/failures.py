@@ -1,0 +1,88 @@
+"""Say which recordings failed or are incomplete, and what to do about each."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from api.failure_advice import advise
+from api.inputs import Input
+from api.pages import MAX_LIMIT, Cursor, Id, Page, make_page
+from api.problems import Problem
+from api.services import Wired
+from api.tenancy import Tenant
+from db import queries
+from db.failed_recordings import list_failures
+from db.states import LinkState
+from db.tables import JobRecording
+
+router = APIRouter(tags=["jobs"])
+
+
+class FailuresQuery(Input):
+    """How to page through failures."""
+
+    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Items on a page, at most.")
+    after: Cursor
+
+
+class FailureView(BaseModel):
+    """A recording of a job that failed, or that something is missing of."""
+
+    id: str = Field(description="Id of this source of the job.")
+    job_id: str = Field(description="The job.")
+    position: int = Field(description="Its place in the job's sources, from 0.")
+    uri: str = Field(
+        description="The source as it was submitted.", examples=["s3://archive/1998/tape-17.flac"]
+    )
+    state: LinkState = Field(description="failed, or partial.")
+    code: str = Field(description="Why, for programs; stable.", examples=["corrupt_container"])
+    message: str = Field(description="Why, for people.")
+    retry_helps: bool = Field(description="Whether trying again as it is can help.")
+    action: str = Field(description="What to do.")
+    finished_at: datetime | None = Field(description="When it ended.")
+
+
+@router.get(
+    "/v1/jobs/{job_id}/failures",
+    summary="List what failed in a job",
+    responses={404: {"model": Problem, "description": "There is no such job."}},
+)
+def list_job_failures(
+    job_id: Id, query: Annotated[FailuresQuery, Query()], services: Wired, tenant: Tenant
+) -> Page[FailureView]:
+    """List the recordings of a job that failed or are incomplete, the newest first, each with what to do."""
+    with services.database.read() as session:
+        queries.get_job(session, tenant, job_id)
+        rows = list_failures(session, tenant, job_id=job_id, after=query.after, limit=query.limit + 1)
+    return make_page(rows, query.limit, show_failure, lambda row: row.id)
+
+
+@router.get("/v1/failures", summary="List what failed")
+def list_all_failures(
+    query: Annotated[FailuresQuery, Query()], services: Wired, tenant: Tenant
+) -> Page[FailureView]:
+    """List the recordings of all jobs that failed or are incomplete, the newest first, each with what to do."""
+    with services.database.read() as session:
+        rows = list_failures(session, tenant, after=query.after, limit=query.limit + 1)
+    return make_page(rows, query.limit, show_failure, lambda row: row.id)
+
+
+def show_failure(link: JobRecording) -> FailureView:
+    """Show one failure with the advice for its code."""
+    advice = advise(link.error_code)
+    return FailureView(
+        id=link.id,
+        job_id=link.job_id,
+        position=link.position,
+        uri=link.uri,
+        state=LinkState(link.state),
+        code=link.error_code or "unknown",
+        message=link.error_message or "",
+        retry_helps=advice.retry_helps,
+        action=advice.action,
+        finished_at=link.finished_at,
+    )

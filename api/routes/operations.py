@@ -1,0 +1,123 @@
+"""Show operators the service as a whole: the queue, the workers, the metrics."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel, Field
+
+from api.metrics import ServiceMetrics
+from api.operators import Operator
+from api.problems import Problem
+from api.services import Wired
+from db.queue_depth import Depth, list_depths
+from db.tables import Worker
+from db.workers import list_workers
+
+router = APIRouter(
+    tags=["operations"],
+    dependencies=[Operator],
+    responses={403: {"model": Problem, "description": "The request is not an operator's."}},
+)
+
+
+class WorkerView(BaseModel):
+    """A worker process, as it last said of itself."""
+
+    name: str = Field(
+        description="Host, process and kind; stands in `passes.worker`.", examples=["gpu-1:714:gpu"]
+    )
+    kind: str = Field(description="cpu, gpu or chat.", examples=["gpu"])
+    host: str = Field(description="The machine.")
+    pid: int = Field(description="The process.")
+    alive: bool = Field(description="Whether it looked for work within a minute.")
+    draining: bool = Field(description="Whether it takes no more work, because it is to end.")
+    device: str | None = Field(description="Where its model runs.", examples=["cuda"])
+    model: str = Field(description="The model that it serves; empty for CPU work.", examples=["mini"])
+    places: int = Field(description="Passes that it can hold.", examples=[8])
+    held: int = Field(description="Passes that it holds.", examples=[3])
+    per_minute: dict[str, float] = Field(
+        description="Passes a minute by kind, over the last five minutes.", examples=[{"understand": 42.0}]
+    )
+    numbers: dict[str, float] = Field(description="All that it and its engine count.")
+    started_at: datetime = Field(description="When it began.")
+    seen_at: datetime = Field(description="When it last said so.")
+
+
+class DepthView(BaseModel):
+    """The open work of one kind and model."""
+
+    kind: str = Field(
+        description="plan, understand, finish, expand, deliver or retire.", examples=["understand"]
+    )
+    model: str = Field(description="The model that has to do it; empty for CPU work.", examples=["mini"])
+    ready: int = Field(description="Passes that wait.", examples=[1200])
+    leased: int = Field(description="Passes that a worker holds.", examples=[8])
+    expired: int = Field(description="Held ones whose worker fell silent; they go back by themselves.")
+    oldest_seconds: float | None = Field(description="Age of the oldest that waits.")
+    per_minute: float = Field(description="How many of them the live workers complete in a minute.")
+    eta_seconds: float | None = Field(
+        description="How long what is open takes at this rate; null where nobody works on it."
+    )
+
+
+class Workers(BaseModel):
+    """All worker processes."""
+
+    items: list[WorkerView] = Field(description="By kind and name.")
+
+
+class Queue(BaseModel):
+    """All open work."""
+
+    items: list[DepthView] = Field(description="By kind and model; kinds without open work are absent.")
+
+
+@router.get("/v1/workers", summary="List the workers")
+def show_workers(services: Wired) -> Workers:
+    """List the worker processes with what they hold and how fast they are; one that ended well is absent."""
+    with services.database.read() as session:
+        return Workers(items=[_worker_view(worker, alive) for worker, alive in list_workers(session)])
+
+
+@router.get("/v1/queue", summary="Show the queue")
+def show_queue(services: Wired) -> Queue:
+    """Count the open work of all tenants, and say how long it will take at the present rate."""
+    with services.database.read() as session:
+        depths = list_depths(session)
+        workers = [worker for worker, alive in list_workers(session) if alive]
+    return Queue(items=[_depth_view(depth, workers) for depth in depths])
+
+
+@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+def show_metrics(request: Request, services: Wired) -> Response:
+    """Return all metrics in Prometheus' text format; docs/operations.md lists them."""
+    metrics: ServiceMetrics = request.app.state.metrics
+    return Response(metrics.render(services.database), media_type=CONTENT_TYPE_LATEST)
+
+
+def _worker_view(worker: Worker, alive: bool) -> WorkerView:
+    return WorkerView(
+        **{
+            name: getattr(worker, name)
+            for name in WorkerView.model_fields
+            if name not in ("alive", "per_minute")
+        },
+        alive=alive,
+        per_minute={
+            name.removeprefix("rate_"): rate
+            for name, rate in worker.numbers.items()
+            if name.startswith("rate_")
+        },
+    )
+
+
+def _depth_view(depth: Depth, workers: list[Worker]) -> DepthView:
+    able = [worker for worker in workers if not depth.model or worker.model == depth.model]
+    rate = sum(float(worker.numbers.get(f"rate_{depth.kind}", 0.0)) for worker in able)
+    still = depth.ready + depth.leased
+    return DepthView(
+        **vars(depth), per_minute=round(rate, 3), eta_seconds=round(60.0 * still / rate, 1) if rate else None
+    )

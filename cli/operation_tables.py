@@ -1,0 +1,87 @@
+"""Lay failures, workers and the queue out as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from itertools import groupby
+
+from rich.table import Table
+
+from cli.client import Json
+from cli.terminal import plain
+
+
+def failures_table(failures: Iterable[Json]) -> Table:
+    """Return one row for each failure."""
+    table = _table("job", "code", "retry", "source, message and what to do")
+    for job_id, rows in groupby(failures, key=lambda row: row["job_id"]):
+        for number, row in enumerate(rows):
+            table.add_row(
+                job_id if number == 0 else "",
+                plain(row["code"], "red" if row["state"] == "failed" else "yellow"),
+                "helps" if row["retry_helps"] else "no",
+                plain("\n".join([row["uri"], row["message"], row["action"]])),
+            )
+    return table
+
+
+def workers_table(workers: Iterable[Json]) -> Table:
+    """Return one row for each worker."""
+    table = _table("worker", "state", "held", "a minute", "model", "seen")
+    for worker in workers:
+        state = "draining" if worker["draining"] else "alive"
+        table.add_row(
+            plain(worker["name"]),
+            plain(state, "green") if worker["alive"] else plain("silent", "red"),
+            f"{worker['held']}/{worker['places']}",
+            plain("\n".join(f"{kind} {rate:.1f}" for kind, rate in worker["per_minute"].items()) or "-"),
+            plain(" on ".join(one for one in (worker["model"], worker["device"]) if one) or "-"),
+            f"{ago(worker['seen_at'])} ago",
+        )
+    return table
+
+
+def queue_table(depths: Iterable[Json]) -> Table:
+    """Return one row for each kind of open work."""
+    table = _table("kind", "model", "ready", "leased", "expired", "oldest", "a minute", "done in")
+    for depth in depths:
+        table.add_row(
+            depth["kind"],
+            plain(depth["model"] or "-"),
+            str(depth["ready"]),
+            str(depth["leased"]),
+            plain(depth["expired"], "red" if depth["expired"] else ""),
+            duration(depth["oldest_seconds"]),
+            f"{depth['per_minute']:.1f}",
+            duration(depth["eta_seconds"])
+            if depth["eta_seconds"] is not None
+            else plain("nobody works", "yellow"),
+        )
+    return table
+
+
+def ago(instant: str) -> str:
+    """Return how long ago an instant was."""
+    return duration((datetime.now(UTC) - datetime.fromisoformat(instant)).total_seconds())
+
+
+def duration(seconds: float | None) -> str:
+    """Return ``3 s``, ``12 min``, ``2 h 5 min`` or ``3 d 4 h``."""
+    if seconds is None:
+        return "-"
+    minutes = round(seconds / 60)
+    if seconds < 90:
+        return f"{max(0, seconds):.0f} s"
+    if minutes < 120:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h"
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None)
+    for column in columns:
+        whole = column == "job"
+        table.add_column(column, overflow="fold", no_wrap=whole, min_width=36 if whole else None)
+    return table

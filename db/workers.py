@@ -1,0 +1,61 @@
+"""Keep the table of the processes that work: each writes its own row again and again, and removes it when it ends well.
+
+So a row that is seen no more is of a process that fell silent, and one that is not there ended in its own way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sqlalchemy import delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from db.clock import database_now
+from db.statements import count_moved
+from db.tables import Worker
+
+ALIVE_SECONDS = 60.0  # a worker that has neither claimed nor polled for so long is not alive
+FORGET_SECONDS = 24 * 3600.0  # silent workers stay in the table for a day
+
+
+@dataclass(frozen=True)
+class WorkerReport:
+    """What a process says of itself; ``numbers`` are what it and its engine count, by flat names."""
+
+    name: str  # as in ``passes.worker``
+    kind: str  # cpu, gpu, chat
+    host: str
+    pid: int
+    device: str | None = None
+    model: str = ""
+    places: int = 0
+    held: int = 0
+    draining: bool = False
+    numbers: Mapping[str, float] = field(default_factory=dict)
+
+
+def report_worker(session: Session, report: WorkerReport) -> None:
+    """Write the row of a worker, new or known, as seen now."""
+    row = {**vars(report), "numbers": dict(report.numbers)}
+    make = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    changed = {name: value for name, value in row.items() if name != "name"}
+    session.execute(
+        make(Worker)
+        .values(**row, seen_at=database_now())
+        .on_conflict_do_update(index_elements=["name"], set_={**changed, "seen_at": database_now()})
+    )
+
+
+def remove_worker(session: Session, name: str) -> None:
+    """Take the row of a worker away that ends in its own way; rows that were silent for a day go with it."""
+    gone = (Worker.name == name) | (Worker.seen_at < database_now(-FORGET_SECONDS))
+    count_moved(session, delete(Worker).where(gone))
+
+
+def list_workers(session: Session) -> Sequence[tuple[Worker, bool]]:
+    """Return all workers by kind and name, each with whether it is alive."""
+    alive = Worker.seen_at > database_now(-ALIVE_SECONDS)
+    rows = session.execute(select(Worker, alive).order_by(Worker.kind, Worker.name))
+    return [(worker, bool(lives)) for worker, lives in rows]
