@@ -69,7 +69,7 @@ def made_at(pass_id: str) -> float:
 def count_jobs(session: Session) -> Mapping[str, int]:
     """Count the jobs of all tenants by state."""
     rows = session.execute(select(Job.state, func.count()).group_by(Job.state))
-    return dict(rows.tuples().all())
+    return {row[0]: row[1] for row in rows}
 
 
 def count_failures(session: Session) -> Mapping[tuple[str, str], int]:

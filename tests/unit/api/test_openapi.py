@@ -27,6 +27,11 @@ OPERATIONS = {
     "list_segments": ("get", "/v1/recordings/{recording_id}/segments"),
     "list_annotations": ("get", "/v1/recordings/{recording_id}/annotations"),
     "list_tasks": ("get", "/v1/tasks"),
+    "list_job_failures": ("get", "/v1/jobs/{job_id}/failures"),
+    "list_all_failures": ("get", "/v1/failures"),
+    "show_workers": ("get", "/v1/workers"),
+    "show_queue": ("get", "/v1/queue"),
+    "show_metrics": ("get", "/metrics"),
     "check_health": ("get", "/healthz"),
     "check_readiness": ("get", "/readyz"),
 }

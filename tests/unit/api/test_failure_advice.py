@@ -1,0 +1,27 @@
+"""Whatever can be wrong with a recording has its advice."""
+
+from __future__ import annotations
+
+import pytest
+
+import pipeline.errors
+import storage.errors
+from api.failure_advice import ADVICE, advise
+
+
+def leaves(module) -> list[type[Exception]]:
+    return [
+        one
+        for one in vars(module).values()
+        if isinstance(one, type) and issubclass(one, Exception) and hasattr(one, "code")
+    ]
+
+
+@pytest.mark.parametrize("error", leaves(pipeline.errors) + leaves(storage.errors), ids=lambda one: one.code)
+def test_every_code_of_a_recording_has_an_advice(error):
+    assert error.code in ADVICE
+
+
+def test_an_unknown_code_gets_a_general_advice():
+    assert advise("never_heard_of").action
+    assert advise(None).action
