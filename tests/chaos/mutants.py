@@ -1,0 +1,139 @@
+"""Take one guard away at a time and show that a test turns red: ``make mutants``, or ``python -m chaos.mutants [NAME...]``.
+
+As a pytest plugin (``-p chaos.mutants``) it takes away the guard that ``EARWITNESS_MUTANT`` names; the nursery does so
+in the processes of a chaos run. The last line printed is a JSON object: guard -> whether its tests noticed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+VARIABLE = "EARWITNESS_MUTANT"
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A guard, how to take it away, and the tests that hold it."""
+
+    guard: str
+    remove: Callable[[], None]
+    tests: tuple[str, ...]
+
+
+def _without_the_epoch() -> None:
+    import db.claims
+    from db.states import PassState
+    from db.tables import Pass
+
+    db.claims._still_mine = lambda claim: (Pass.id == claim.pass_id, Pass.state == PassState.LEASED)
+
+
+def _without_the_job_row() -> None:
+    import db.claims
+
+    db.claims.lock_job = lambda session, job_id, *, exclusive: None
+
+
+def _without_the_reaper() -> None:
+    import workers.reconcile
+
+    workers.reconcile.take_back_expired = lambda context: 0
+
+
+def _without_the_epoch_in_the_key() -> None:
+    import workers.plan
+    from storage.uris import join
+
+    def one_for_all(storage_url: str, claim: Any, recording_id: str) -> str:
+        return join(storage_url, "timelines", claim.tenant, recording_id, "timeline.pcm")
+
+    workers.plan.timeline_name = one_for_all
+
+
+def _without_the_tenant() -> None:
+    import db.queries
+    from db.tables import Job
+
+    def any_job(session: Any, tenant: str, job_id: str) -> Job:
+        found = session.get(Job, job_id)
+        if found is None:
+            raise db.queries.NotFound(f"there is no job {job_id}")
+        return found
+
+    db.queries.get_job = any_job
+
+
+MUTANTS = {
+    "epoch": Mutant(
+        "the epoch in every write of a claim",
+        _without_the_epoch,
+        ("tests/integration/db/test_guards.py::test_a_late_completion_does_not_count[sqlite]",),
+    ),
+    "job-row": Mutant(
+        "the job row that a completion reads",
+        _without_the_job_row,
+        ("tests/integration/db/test_guards.py::test_a_cancelled_job_takes_no_result[sqlite]",),
+    ),
+    "reaper": Mutant(
+        "the return of expired leases",
+        _without_the_reaper,
+        (
+            "tests/integration/workers/test_attempts.py::"
+            "test_a_round_takes_back_what_a_dead_worker_held_and_rings_for_it",
+        ),
+    ),
+    "object-key": Mutant(
+        "the epoch in the names of objects",
+        _without_the_epoch_in_the_key,
+        ("tests/integration/workers/test_stale_planner.py",),
+    ),
+    "tenant": Mutant(
+        "the tenant in every query",
+        _without_the_tenant,
+        ("tests/integration/db/test_guards.py::test_a_job_of_another_tenant_is_not_there[sqlite]",),
+    ),
+}
+
+
+def remove_guard(name: str) -> None:
+    """Take a guard away in this process."""
+    MUTANTS[name].remove()
+
+
+def pytest_configure() -> None:
+    """Take the guard away that the environment names."""
+    if name := os.environ.get(VARIABLE):
+        remove_guard(name)
+
+
+def notices(name: str) -> bool:
+    """Run the tests of a guard without it, in a process of their own; True when they turn red, as they should."""
+    tests = MUTANTS[name].tests
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "chaos.mutants", "-p", "no:cacheprovider", *tests]
+    found = subprocess.run(
+        command, env={**os.environ, VARIABLE: name}, capture_output=True, text=True, timeout=300
+    )
+    if found.returncode not in (0, 1):  # 1: tests failed; all else means that they did not run
+        raise RuntimeError(f"the tests of {name} did not run:\n{found.stdout}\n{found.stderr}")
+    return found.returncode == 1
+
+
+def main() -> int:
+    """Take away the guards that are named, or all; exit code 1 where nobody noticed."""
+    names = sys.argv[1:] or list(MUTANTS)
+    noticed = {}
+    for name in names:
+        noticed[name] = notices(name)
+        print(f"without {MUTANTS[name].guard}: {'red' if noticed[name] else 'STILL GREEN'}", flush=True)
+    print(json.dumps(noticed))
+    return int(not all(noticed.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
