@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test lint fmt bench map docs clean setup bench-ingest bench-engine bench-mini bench-longform bench-archive
+.PHONY: run test lint fmt bench map docs clean setup chaos mutants bench-ingest bench-engine bench-mini bench-longform bench-archive bench-service
 
 run: $(VENV)/.stamp-run
 	$(BIN)/earwitness demo
@@ -22,6 +22,15 @@ fmt: $(VENV)/.stamp-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+SEED ?= $(shell date +%s)
+DURATION ?= 75
+
+chaos: $(VENV)/.stamp-dev # harms a service on each database for DURATION seconds; prints faults and broken promises
+	PYTHONPATH=.:tests $(BIN)/python -m chaos.run --seed $(SEED) --duration $(DURATION)
+
+mutants: $(VENV)/.stamp-dev # takes one guard away at a time: each has to turn a test red
+	PYTHONPATH=.:tests $(BIN)/python -m chaos.mutants
+
 bench: bench-ingest bench-engine bench-longform
 
 bench-ingest: $(VENV)/.stamp-dev
@@ -38,6 +47,9 @@ bench-longform: $(VENV)/.stamp-dev # needs espeak-ng, which speaks the recording
 
 bench-archive: $(VENV)/.stamp-dev # takes minutes: a 10-hour recording is planned for real
 	$(BIN)/python -m bench.archive
+
+bench-service: $(VENV)/.stamp-dev # with both cores idle; starts PostgreSQL and Redis from wheels
+	PYTHONPATH=.:tests $(BIN)/python -m bench.service
 
 map: # what each module owns, from its first sentence
 	@$(PYTHON) -m tools.map

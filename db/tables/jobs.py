@@ -69,9 +69,7 @@ class JobRecording(Table):
         Index(None, "recording_id", "state"),
         Index(None, "job_id", "state"),
         where_there("ix_job_recordings_source_id", "source_id"),
-<<<<<<< HEAD
         Index(None, "job_id", "uri"),
-=======
         Index(
             "ix_job_recordings_failed",
             "tenant",
@@ -79,7 +77,6 @@ class JobRecording(Table):
             postgresql_where=text("state IN ('failed', 'partial')"),
             sqlite_where=text("state IN ('failed', 'partial')"),
         ),
->>>>>>> 746cf70 (Show operators the workers, the queue, failures and metrics; log in JSON with the ids of the work)
     )
 
     id: Mapped[str] = id_column()

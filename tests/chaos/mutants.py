@@ -115,7 +115,18 @@ def pytest_configure() -> None:
 def notices(name: str) -> bool:
     """Run the tests of a guard without it, in a process of their own; True when they turn red, as they should."""
     tests = MUTANTS[name].tests
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "chaos.mutants", "-p", "no:cacheprovider", *tests]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "chaos.mutants",
+        "-p",
+        "no:cacheprovider",
+        *tests,
+    ]
     found = subprocess.run(
         command, env={**os.environ, VARIABLE: name}, capture_output=True, text=True, timeout=300
     )

@@ -77,6 +77,7 @@ def harm(
     redis: RedisServer | None = None,
     pause_seconds: float = 0.4,
     server_pause_seconds: float = 4.0,
+    backlog: int = BACKLOG,
 ) -> Report:
     """Run a service under harm for ``duration`` seconds, let it come to rest, and check it."""
     report = Report("PostgreSQL" if postgres is not None else "SQLite", seed)
@@ -93,7 +94,7 @@ def harm(
             postgres=postgres if postgres is not None and postgres.is_ours else None,
             server_pause_seconds=server_pause_seconds,
         )
-        clients = Clients(service.url, seed, lambda: count_open(service) < BACKLOG)
+        clients = Clients(service.url, seed, lambda: count_open(service) < backlog)
         service.fail_s3(S3_ERROR_RATE)
         clients.start()
         nemesis.start()

@@ -226,9 +226,7 @@ def _alter_jobs() -> None:
         table.create_foreign_key("fk_job_recordings_source_id", "job_sources", ["source_id"], ["id"])
     op.create_index("ix_jobs_state", "jobs", ["state"])
     op.create_index("ix_job_recordings_job_id_state", "job_recordings", ["job_id", "state"])
-<<<<<<< HEAD
     op.create_index("ix_job_recordings_job_id_uri", "job_recordings", ["job_id", "uri"])
-=======
     op.create_index(
         "ix_job_recordings_failed",
         "job_recordings",
@@ -236,7 +234,6 @@ def _alter_jobs() -> None:
         postgresql_where=sa.text("state IN ('failed', 'partial')"),
         sqlite_where=sa.text("state IN ('failed', 'partial')"),
     )
->>>>>>> 746cf70 (Show operators the workers, the queue, failures and metrics; log in JSON with the ids of the work)
     with _altered("events", {}) as table:
         table.drop_constraint("fk_events_job_id", type_="foreignkey")
 

@@ -30,7 +30,9 @@ def local(settings) -> Iterator[TestClient]:
 
 def report(database: Database, **more) -> None:
     with database.write() as session:
-        report_worker(session, WorkerReport("h:1:cpu", "cpu", "h", 1, places=4, held=1, numbers=NUMBERS, **more))
+        report_worker(
+            session, WorkerReport("h:1:cpu", "cpu", "h", 1, places=4, held=1, numbers=NUMBERS, **more)
+        )
 
 
 def test_workers_are_shown_with_what_they_hold_and_how_fast_they_are(local, database):
@@ -118,7 +120,9 @@ def test_with_a_token_whoever_shows_it_may_look_and_nobody_else(settings, path):
 
 
 def test_failures_say_what_to_do(local, database):
-    job = local.post("/v1/jobs", json={"sources": ["s3://calls/a.wav", "s3://calls/b.wav"], "tasks": ["caption"]}).json()
+    job = local.post(
+        "/v1/jobs", json={"sources": ["s3://calls/a.wav", "s3://calls/b.wav"], "tasks": ["caption"]}
+    ).json()
     for code in ("corrupt_container", "decode_timeout"):
         found = claim(database, PassKind.PLAN)
         with database.write() as session:

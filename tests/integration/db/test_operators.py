@@ -8,11 +8,11 @@ import pytest
 from sqlalchemy import event, insert, text, update
 from support.jobs import claim, facts, plan, request, submit
 
+from db.claims import Failure
 from db.clock import database_now
 from db.database import Database
 from db.failed_recordings import list_failures
 from db.failures import fail_pass
-from db.claims import Failure
 from db.queue_depth import count_failures, count_jobs, count_webhooks, list_depths, made_at
 from db.states import PassKind, PassState
 from db.tables import Pass, Worker
@@ -23,11 +23,19 @@ from db.workers import ALIVE_SECONDS, FORGET_SECONDS, WorkerReport, list_workers
 def test_a_worker_has_one_row_that_it_renews(database: Database) -> None:
     for held in (0, 3):
         with database.write() as session:
-            report = WorkerReport("h:1:gpu", "gpu", "h", 1, "cuda", "mini", 8, held, numbers={"done_understand": held})
+            report = WorkerReport(
+                "h:1:gpu", "gpu", "h", 1, "cuda", "mini", 8, held, numbers={"done_understand": held}
+            )
             report_worker(session, report)
     with database.read() as session:
         [(worker, alive)] = list_workers(session)
-    assert (worker.held, worker.places, worker.device, worker.numbers, alive) == (3, 8, "cuda", {"done_understand": 3}, True)
+    assert (worker.held, worker.places, worker.device, worker.numbers, alive) == (
+        3,
+        8,
+        "cuda",
+        {"done_understand": 3},
+        True,
+    )
     assert worker.seen_at > worker.started_at
 
 
@@ -59,7 +67,11 @@ def test_open_work_is_counted_by_kind_with_its_age(database: Database) -> None:
         depths = {depth.kind: depth for depth in list_depths(session)}
     assert set(depths) == {"plan", "understand"}
     assert (depths["plan"].ready, depths["plan"].leased, depths["plan"].expired) == (1, 1, 1)
-    assert (depths["understand"].ready, depths["understand"].leased, depths["understand"].expired) == (2, 0, 0)
+    assert (depths["understand"].ready, depths["understand"].leased, depths["understand"].expired) == (
+        2,
+        0,
+        0,
+    )
     assert depths["understand"].model == "tiny"
     assert 0 <= (depths["plan"].oldest_seconds or -1) < 60
 
@@ -98,16 +110,26 @@ def history(database: Database) -> Database:
         ]  # fmt: skip
         session.execute(insert(Pass), rows)
     with database.engine.connect() as connection:
-        connection = connection.execution_options(isolation_level="AUTOCOMMIT") if not database.is_sqlite else connection
+        connection = (
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            if not database.is_sqlite
+            else connection
+        )
         connection.execute(text("ANALYZE"))
         connection.commit()
     return database
 
 
-@pytest.mark.parametrize("read", [list_depths, count_failures, lambda session: list_failures(session, "default")])
+@pytest.mark.parametrize(
+    "read", [list_depths, count_failures, lambda session: list_failures(session, "default")]
+)
 def test_no_operators_query_reads_the_history(history: Database, read: Any) -> None:
     statements: list[str] = []
-    event.listen(history.engine, "before_cursor_execute", lambda c, cur, sql, args, *rest: statements.append((sql, args)))
+    event.listen(
+        history.engine,
+        "before_cursor_execute",
+        lambda c, cur, sql, args, *rest: statements.append((sql, args)),
+    )
     with history.read() as session:
         read(session)
     plans = []

@@ -72,10 +72,15 @@ def test_no_canary_reaches_the_log_at_info(context: WorkerContext, lines, monkey
         bad = {"sources": [f"https://h/{ASKED}?sig={SECRET}"], "tasks": ["caption"]}
         assert client.post(f"/v1/jobs?token={SECRET}", json=bad).status_code == 422
         job = {"sources": [source.as_uri()], "tasks": [asked, "caption"], "metadata": {"note": SECRET}}
-        answer = client.post("/v1/jobs", json=job, headers={"Authorization": f"Bearer {SECRET}", "X-Request-ID": "r1"})
+        answer = client.post(
+            "/v1/jobs", json=job, headers={"Authorization": f"Bearer {SECRET}", "X-Request-ID": "r1"}
+        )
         assert answer.status_code == 202, answer.text
         ear = Ear(Talker(1, 1, 0.0), fakes.MODEL)
-        lanes = [*workers.cpu.open_lanes(context), Lane(PassKind.UNDERSTAND, 1, ear.understand, model=fakes.MODEL)]
+        lanes = [
+            *workers.cpu.open_lanes(context),
+            Lane(PassKind.UNDERSTAND, 1, ear.understand, model=fakes.MODEL),
+        ]
         runner = Runner(context, lanes, poll_seconds=1.0)
         assert runner.work_one(PassKind.PLAN)
         with context.database.write() as session:
@@ -89,7 +94,9 @@ def test_no_canary_reaches_the_log_at_info(context: WorkerContext, lines, monkey
     found = lines()
     said = [json.loads(line) for line in found if line.startswith("{")]
     assert len(said) == len(found), found
-    assert any(line.get("kind") == "understand" and line.get("job") == answer.json()["id"] for line in said), said
+    assert any(
+        line.get("kind") == "understand" and line.get("job") == answer.json()["id"] for line in said
+    ), said
     assert any(line.get("request") == "r1" for line in said)
     assert [line for line in found if any(mark in line for mark in MARKS)] == []
 

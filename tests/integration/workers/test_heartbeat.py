@@ -36,7 +36,14 @@ def test_a_worker_writes_its_row_at_once_and_takes_it_away_in_the_end(
     heartbeat = Heartbeat(context, "gpu", runner, beat_seconds=0.1)
     wait_until(lambda: rows(context), 10, "the row is there")
     (row,) = rows(context)
-    assert (row.name, row.kind, row.model, row.device, row.places, row.held) == ("w1", "gpu", "tiny", "cpu", 3, 0)
+    assert (row.name, row.kind, row.model, row.device, row.places, row.held) == (
+        "w1",
+        "gpu",
+        "tiny",
+        "cpu",
+        3,
+        0,
+    )
     assert row.numbers["engine_steps"] == 7
     wait_until(lambda: rows(context)[0].seen_at > row.seen_at, 10, "it is seen again")
     runner.drain()

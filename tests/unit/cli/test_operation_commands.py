@@ -45,7 +45,9 @@ def test_workers_shows_who_lives_and_who_does_not(api, run):
 
 
 def test_queue_shows_how_long_it_takes_and_where_nobody_works(api, run):
-    api.answers["GET /v1/queue"] = {"items": [DEPTH, {**DEPTH, "kind": "plan", "per_minute": 0.0, "eta_seconds": None}]}
+    api.answers["GET /v1/queue"] = {
+        "items": [DEPTH, {**DEPTH, "kind": "plan", "per_minute": 0.0, "eta_seconds": None}]
+    }
     shown = run("queue").stdout
     assert "29 min" in shown
     assert "nobody works" in shown
@@ -54,7 +56,9 @@ def test_queue_shows_how_long_it_takes_and_where_nobody_works(api, run):
 def test_failures_of_a_job_say_what_to_do(api, run):
     api.answers[f"GET /v1/jobs/{FAILURE['job_id']}/failures"] = {"items": [FAILURE], "next": None}
     shown = run("failures", FAILURE["job_id"]).stdout
-    assert all(part in shown for part in ("corrupt_container", "its index is missing", "Upload it again.", "no"))
+    assert all(
+        part in shown for part in ("corrupt_container", "its index is missing", "Upload it again.", "no")
+    )
 
 
 def test_failures_of_all_jobs_stop_at_the_limit(api, run):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from api.metrics import DECLARED
 from db.tables import Table
 from db.views import view_definitions
 from pipeline.tasks import TASKS
@@ -39,6 +40,14 @@ def test_the_table_of_tasks_is_what_the_registry_says() -> None:
             *Table.metadata.tables,
             *view_definitions("sqlite"),
         }
+
+
+def test_the_operations_page_names_every_metric_with_its_labels() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    for name, declared in DECLARED.items():
+        row = next(line for line in page.splitlines() if line.startswith("|") and f"`{name}`" in line)
+        assert declared.kind in row
+        assert [label for label in declared.labels if f"`{label}`" not in row] == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

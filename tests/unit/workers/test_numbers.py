@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from workers.numbers import Numbers, engine_numbers
-
 from qwen_audio.metrics import Metrics
+from workers.numbers import Numbers, engine_numbers
 
 
 def test_rates_are_of_the_last_five_minutes() -> None:
