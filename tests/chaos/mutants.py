@@ -1,4 +1,4 @@
-"""Take one guard away at a time and show that a test turns red: ``make mutants``, or ``python -m chaos.mutants [NAME...]``.
+"""Take one guard away at a time and show that a test turns red: ``make mutants``.
 
 As a pytest plugin (``-p chaos.mutants``) it takes away the guard that ``EARWITNESS_MUTANT`` names; the nursery does so
 in the processes of a chaos run. The last line printed is a JSON object: guard -> whether its tests noticed.

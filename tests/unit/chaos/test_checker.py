@@ -56,7 +56,8 @@ def snapshot() -> Snapshot:
              "recordings_cancelled": 0}
         ],
         "job_recordings": [
-            {"id": "l", "tenant": "default", "job_id": "j", "recording_id": "r", "uri": "s3://calls/a", "state": "succeeded"}
+            {"id": "l", "tenant": "default", "job_id": "j", "recording_id": "r", "uri": "s3://calls/a",
+             "state": "succeeded"}
         ],
         "recordings": [
             {"id": "r", "tenant": "default", "uri": "s3://calls/a", "duration_samples": 200, "timeline_uri": TIMELINE,
