@@ -49,7 +49,7 @@ bench-archive: $(VENV)/.stamp-dev # takes minutes: a 10-hour recording is planne
 	$(BIN)/python -m bench.archive
 
 bench-service: $(VENV)/.stamp-dev # with both cores idle; starts PostgreSQL and Redis from wheels
-	PYTHONPATH=.:tests $(BIN)/python -m bench.service
+	PYTHONPATH=.:tests $(BIN)/python -m bench.service $(ARGS)
 
 map: # what each module owns, from its first sentence
 	@$(PYTHON) -m tools.map

@@ -5,6 +5,8 @@ This is the peer of our drain: what a queue costs that keeps no state, no lease 
 
 from __future__ import annotations
 
+import argparse
+import json
 import os
 import subprocess
 import sys
@@ -57,7 +59,15 @@ def measure(tasks: int = 3_000, concurrency: int = 4) -> dict[str, float]:
 def _drain(server: RedisServer, tasks: int, concurrency: int) -> float:
     """Return the seconds from the first finished task to the last."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-    command = [sys.executable, "-m", "bench.celery_noop", server.url, str(concurrency)]
+    command = [
+        sys.executable,
+        "-m",
+        "bench.celery_noop",
+        "--work-at",
+        server.url,
+        "--concurrency",
+        str(concurrency),
+    ]
     worker = subprocess.Popen(  # noqa: S603  # ourselves
         command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -73,7 +83,7 @@ def _drain(server: RedisServer, tasks: int, concurrency: int) -> float:
         worker.wait(30)
 
 
-def _work(broker_url: str, concurrency: str) -> None:
+def _work(broker_url: str, concurrency: int) -> None:
     app = noop_app(broker_url)
     app.conf.task_queues = [Queue(QUEUE)]
     app.worker_main(
@@ -82,5 +92,20 @@ def _work(broker_url: str, concurrency: str) -> None:
     )  # fmt: skip
 
 
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=int, default=3_000)
+    parser.add_argument("--concurrency", type=int, default=4)
+    parser.add_argument("--work-at", metavar="REDIS", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.work_at is not None:
+        _work(options.work_at, options.concurrency)
+        return
+    print(
+        json.dumps({name: round(one, 1) for name, one in measure(options.tasks, options.concurrency).items()})
+    )
+
+
 if __name__ == "__main__":
-    _work(*sys.argv[1:])
+    main()

@@ -13,6 +13,7 @@ from chaos.checker import Submitted
 from chaos.service import SOURCES, source_uri
 
 STYLES = ("clotho", "audiocaps", "plain")
+CANCEL_SHARE = 0.2  # of the jobs
 MISSING_SHARE = 0.04  # of the sources: objects that do not exist
 
 
@@ -73,6 +74,16 @@ class Clients:
             answer = http.post("/v1/jobs", json=body)
         except httpx.HTTPError:
             return sent
-        if answer.status_code == 202:
-            return replace(sent, outcome="acknowledged", job_id=answer.json()["id"])
-        return sent
+        if answer.status_code != 202:
+            return sent
+        sent = replace(sent, outcome="acknowledged", job_id=answer.json()["id"])
+        return self._cancel(http, dice, sent) if dice.random() < CANCEL_SHARE else sent
+
+    def _cancel(self, http: httpx.Client, dice: random.Random, sent: Submitted) -> Submitted:
+        """Cancel the job after a while; only a clear yes counts."""
+        time.sleep(dice.uniform(0.0, 1.5))
+        try:
+            answer = http.post(f"/v1/jobs/{sent.job_id}/cancel")
+        except httpx.HTTPError:
+            return sent
+        return replace(sent, cancelled=answer.is_success and answer.json()["state"] == "cancelled")

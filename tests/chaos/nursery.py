@@ -19,19 +19,20 @@ from typing import Any
 
 import boto3
 import uvicorn
-from chaos import fakes
+from chaos import fakes, mutants
 
 import db.claims
 import db.upgrade
 import storage.s3
 import workers.celery_app
 import workers.cpu
+import workers.housekeeping
 import workers.plan
 from api.app import create_app
 from db.states import PassKind
 from settings import load_settings
 from settings.logs import configure_logging
-from workers.context import WorkerContext
+from workers.context import WorkerContext, open_context
 from workers.doorbell import open_doorbell
 from workers.process import run_worker
 from workers.runner import Lane
@@ -136,6 +137,14 @@ class Nursery:
         part.replace(self._folder / "pids.json")
 
 
+def collect(context: WorkerContext) -> int:
+    """Remove every object that no row names, as the housekeeper does in its time; nobody writes any more."""
+    housekeeper = workers.housekeeping.Housekeeper(context)
+    for _ in range(2):  # the first only begins to list
+        housekeeper.collect_orphans(hours=-1.0)
+    return 0
+
+
 def _warm() -> None:
     """Do once what every child would do anew: read the S3 client's description, and the migrations."""
     session = boto3.session.Session()
@@ -154,7 +163,13 @@ def main() -> int:
     db.claims.MAX_CRASHES = db.claims.MAX_ERRORS = config["most_tries"]
     db.claims.LONGEST_BACKOFF_SECONDS = 0.5
     workers.process.BROKER_POLL_SECONDS = 1.0
+    # Objects that no row names are collected while all this goes on, not an hour later.
+    workers.housekeeping.Housekeeper.collect_orphans.__defaults__ = (20 / 3600,)
     _warm()
+    if "--collect" in sys.argv:
+        return collect(open_context(load_settings(), "collector"))
+    if mutant := os.environ.get(mutants.VARIABLE):
+        mutants.remove_guard(mutant)
     return Nursery(config, path.parent).run()
 
 

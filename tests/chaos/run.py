@@ -31,7 +31,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from support.databases import PostgresServer
 from support.servers import RedisServer
 
-from db.tables import Table
+from db.tables import Recording, Table
 from pipeline.tasks import get_task
 
 LEASE_SECONDS = 2.5
@@ -108,10 +108,12 @@ def harm(
         report.facts["came to rest in"] = f"{time.monotonic() - rested:.1f} s"
         submitted = [_shown(service, sent) for sent in clients.log]
         report.facts["workers that did not end well"] = service.stop()
+        unreferred = count_unreferred(service)
+        service.collect()
         snapshot = take_snapshot(service, submitted)
         report.violations = check(snapshot)
         report.faults, report.notes = nemesis.faults, nemesis.notes
-        report.facts |= _facts(service, snapshot)
+        report.facts |= _facts(service, snapshot) | {"objects collected in the end": unreferred}
     return report
 
 
@@ -150,12 +152,7 @@ def take_snapshot(service: Service, submitted: Sequence[Submitted]) -> Snapshot:
             table.name: [dict(row) for row in session.execute(select(table)).mappings()]
             for table in Table.metadata.sorted_tables
         }
-    ours = f"/{BUCKET}/earwitness/"
-    objects = {
-        f"s3:/{key}": found["sha256"]
-        for key, found in service.s3_state()["objects"].items()
-        if key.startswith(ours)
-    }
+    objects = our_objects(service)
     scratch = service.folder / "data" / "scratch"
     return Snapshot(
         tables,
@@ -164,8 +161,23 @@ def take_snapshot(service: Service, submitted: Sequence[Submitted]) -> Snapshot:
         service.pcm_of,
         says,
         MOST_TRIES,
+        collected=True,
         scratch=[path.name for path in scratch.iterdir()] if scratch.exists() else [],
     )
+
+
+def our_objects(service: Service) -> dict[str, str]:
+    """Return the hash of every object that the service wrote, by URI."""
+    ours = f"/{BUCKET}/earwitness/"
+    found = service.s3_state()["objects"]
+    return {f"s3:/{key}": one["sha256"] for key, one in found.items() if key.startswith(ours)}
+
+
+def count_unreferred(service: Service) -> int:
+    """Count the objects that no row names."""
+    with service.database.read() as session:
+        named = set(session.scalars(select(Recording.timeline_uri)))
+    return len(set(our_objects(service)) - named)
 
 
 def says(pcm: bytes, request: Row) -> str:
@@ -177,7 +189,6 @@ def says(pcm: bytes, request: Row) -> str:
 def _facts(service: Service, snapshot: Snapshot) -> dict[str, Any]:
     passes = snapshot.tables["passes"]
     logs = service.logs()
-    timelines = {row["timeline_uri"] for row in snapshot.tables["recordings"]}
     return {
         "jobs": len(snapshot.tables["jobs"]),
         "unknown outcomes": sum(sent.outcome == "unknown" for sent in snapshot.submitted),
@@ -188,7 +199,7 @@ def _facts(service: Service, snapshot: Snapshot) -> dict[str, Any]:
         "errors": sum(row["errors"] for row in passes),
         "results": len(snapshot.tables["results"]),
         "stale workers fenced": len(re.findall(r"no longer holds the lease|has taken it over", logs)),
-        "objects nobody refers to": len(set(snapshot.objects) - timelines),
+        "cancelled in time": sum(sent.cancelled for sent in snapshot.submitted),
         "most attempts of a pass": max((row["attempts"] for row in passes), default=0),
     }
 

@@ -11,7 +11,9 @@ import json
 import random
 import sys
 import threading
+import time
 from collections import Counter
+from datetime import UTC, datetime
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -26,6 +28,7 @@ class Bucket:
 
     def __init__(self, seed: int) -> None:
         self.objects: dict[str, bytes] = {}
+        self.written: dict[str, float] = {}  # when, in seconds of the epoch
         self.rate = 0.0
         self.faults: Counter[str] = Counter()
         self.lock = threading.Lock()
@@ -91,6 +94,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.bucket.parts[query["uploadId"][0]][int(query["partNumber"][0])] = body
             else:
                 self.bucket.objects[key] = body
+                self.bucket.written[key] = time.time()
         if fault:
             self._refuse()
         else:
@@ -119,6 +123,7 @@ class Handler(BaseHTTPRequestHandler):
                 parts = self.bucket.parts.pop(query["uploadId"][0])
                 whole = b"".join(parts[number] for number in sorted(parts))
                 self.bucket.objects[key] = whole
+                self.bucket.written[key] = time.time()
                 self._xml(
                     f"<CompleteMultipartUploadResult><ETag>{hashlib.md5(whole).hexdigest()}</ETag></CompleteMultipartUploadResult>"
                 )
@@ -180,7 +185,7 @@ class Handler(BaseHTTPRequestHandler):
         rows = "".join(
             f"<Contents><Key>{escape(name)}</Key><Size>{len(body)}</Size>"
             f"<ETag>&quot;{hashlib.md5(body).hexdigest()}&quot;</ETag>"
-            "<LastModified>2026-01-01T00:00:00.000Z</LastModified></Contents>"
+            f"<LastModified>{_instant(self.bucket.written[f'/{bucket}/{name}'])}</LastModified></Contents>"
             for name in page
             if (body := self.bucket.objects.get(f"/{bucket}/{name}")) is not None
         )
@@ -224,7 +229,7 @@ class Handler(BaseHTTPRequestHandler):
     ) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body) if length is None else length))
-        self.send_header("Last-Modified", formatdate(1_767_225_600, usegmt=True))
+        self.send_header("Last-Modified", formatdate(usegmt=True))
         if etag:
             self.send_header("ETag", f'"{etag}"')
         if kind:
@@ -233,6 +238,10 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
         self.wfile.write(body)
+
+
+def _instant(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _keys_of(body: bytes) -> list[str]:

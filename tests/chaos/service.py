@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ class Service:
     nursery: subprocess.Popen[bytes]
     redis: RedisServer | None
     postgres: PostgresServer | None
+    environment: Mapping[str, str]
 
     def fail_s3(self, rate: float) -> None:
         """Let this share of the requests to S3 go wrong."""
@@ -58,6 +59,11 @@ class Service:
         """End the API and the workers in their own way; 0 when all of them did."""
         self.nursery.terminate()
         return self.nursery.wait(40)
+
+    def collect(self) -> None:
+        """Remove every object that no row names; nobody writes any more."""
+        command = [sys.executable, "-m", "chaos.nursery", str(self.folder / "config.json"), "--collect"]
+        subprocess.run(command, cwd=ROOT, env=dict(self.environment), check=True)
 
     def logs(self) -> str:
         """Return everything that the processes wrote."""
@@ -128,7 +134,7 @@ def running_service(
         )
         nursery = _start(ends, ["chaos.nursery", str(config)], environment, folder / "nursery.log")
         url = f"http://127.0.0.1:{api_port}"
-        service = Service(folder, database, url, s3_url, seed, nursery, redis, postgres)
+        service = Service(folder, database, url, s3_url, seed, nursery, redis, postgres, environment)
         wait_until(lambda: _answers(url + "/readyz"), 60, f"the API is ready:\n{service.logs()}")
         assert s3.poll() is None
         yield service

@@ -46,8 +46,8 @@ def test_a_worker_writes_its_row_at_once_and_takes_it_away_in_the_end(
     )
     assert row.numbers["engine_steps"] == 7
     wait_until(lambda: rows(context)[0].seen_at > row.seen_at, 10, "it is seen again")
-    runner.drain()
-    heartbeat.drain()
+    runner.drain(0.1)
+    heartbeat.beat()
     assert rows(context)[0].draining
     runner.stop(0.1)
     heartbeat.close()
@@ -59,7 +59,7 @@ def test_a_worker_that_looks_for_no_work_is_not_seen(
 ) -> None:
     monkeypatch.setattr(module, "ALIVE_SECONDS", -1.0)  # its feeder was never started, so it has not looked
     heartbeat = Heartbeat(context, "gpu", runner, beat_seconds=0.05)
-    heartbeat.drain()
+    heartbeat.beat()
     assert rows(context) == []
     runner.stop(0.1)
     heartbeat.close()
