@@ -1,6 +1,6 @@
 """Print the service's rates in one table: accept, expand, drain and plan, beside raw commits and raw Celery.
 
-``make bench-service [ARGS=--quick]``, with both cores idle. Each part is a bench of its own, run here in a process of its own:
+``make bench-service``, with both cores idle. Each part is a bench of its own, run here in its own process:
 ``bench.accept``, ``bench.drain``, ``bench.archive`` and ``bench.celery_noop``. The last line is one JSON object.
 """
 
