@@ -23,7 +23,7 @@ fmt: $(VENV)/.stamp-dev
 	$(BIN)/ruff format .
 
 SEED ?= $(shell date +%s)
-DURATION ?= 75
+DURATION ?= 110
 
 chaos: $(VENV)/.stamp-dev # harms a service on each database for DURATION seconds; prints faults and broken promises
 	PYTHONPATH=.:tests $(BIN)/python -m chaos.run --seed $(SEED) --duration $(DURATION)

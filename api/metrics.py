@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from sqlalchemy.exc import SQLAlchemyError
@@ -88,6 +88,7 @@ class ServiceMetrics:
     """All metrics of one API process."""
 
     def __init__(self) -> None:
+        disable_created_metrics()  # a second sample for each, which says when it began
         self._registry = CollectorRegistry()
         self.requests = RequestMetrics(self._registry)
 

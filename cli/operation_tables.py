@@ -82,6 +82,6 @@ def duration(seconds: float | None) -> str:
 def _table(*columns: str) -> Table:
     table = Table(box=None)
     for column in columns:
-        whole = column == "job"
-        table.add_column(column, overflow="fold", no_wrap=whole, min_width=36 if whole else None)
+        whole = column in ("job", "code")  # to be copied in one piece
+        table.add_column(column, overflow="fold", no_wrap=whole, min_width=36 if column == "job" else None)
     return table

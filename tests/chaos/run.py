@@ -214,7 +214,7 @@ def main() -> int:
     """Run both databases and print; exit code 1 where a promise was broken or nothing was harmed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=int(time.time()))
-    parser.add_argument("--duration", type=float, default=75.0, help="seconds of harm for each database")
+    parser.add_argument("--duration", type=float, default=110.0, help="seconds of harm for each database")
     parser.add_argument("--database", choices=("sqlite", "postgresql", "both"), default="both")
     parser.add_argument("--keep", type=Path, help="folder for logs and databases; else they are removed")
     options = parser.parse_args()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import random
 import sys
 import threading
@@ -248,11 +249,19 @@ def _keys_of(body: bytes) -> list[str]:
     return [piece.partition("</Key>")[0] for piece in body.decode().split("<Key>")[1:]]
 
 
+def _end_with(parent: int) -> None:
+    """End this process when whoever started it is gone."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(0)
+
+
 def main() -> None:
     """Serve until the process is ended."""
     handler = type("Bound", (Handler,), {"bucket": Bucket(int(sys.argv[2]))})
     server = ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), handler)
     server.daemon_threads = True
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     server.serve_forever()
 
 
