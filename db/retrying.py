@@ -43,9 +43,9 @@ class NothingToAsk(Exception):
 def retry_job(session: Session, tenant: str, job_id: str, *, cancelled: bool = False, actor: str) -> Job:
     """Make a job of the recordings that failed in another, or are partial for failed chunks; return its row.
 
-    Their results are reused: only what has none runs again, chunks in quarantine too. With ``cancelled`` also the
-    recordings that a cancel cut off. One retry of a job runs at a time. Raises ``NotFound``, ``JobNotOver``
-    and ``NothingToRetry``.
+    A source whose listing failed goes on behind the last page that was taken. Their results are reused: only what has
+    none runs again, chunks in quarantine too. With ``cancelled`` also the recordings that a cancel cut off. One retry
+    of a job runs at a time. Raises ``NotFound``, ``JobNotOver`` and ``NothingToRetry``.
     """
     old = _lock(session, tenant, job_id)
     if old.state not in FINAL_JOB_STATES:
@@ -65,7 +65,8 @@ def retry_job(session: Session, tenant: str, job_id: str, *, cancelled: bool = F
         select(JobRequest.request_id).where(JobRequest.job_id == job_id).order_by(JobRequest.position)
     ).all()
     _add_requests(session, new, requests)
-    if not _copy_links(session, old, new, or_(*failed)):
+    copied = _copy_links(session, old, new, or_(*failed))
+    if not _copy_sources(session, old, new) and not copied:
         raise NothingToRetry(f"nothing of job {job_id} failed in a way that another try could change")
     _record(session, new, actor, {"retry_of": job_id})
     return new
@@ -178,6 +179,38 @@ def _copy_links(session: Session, old: Job, new: Job, wanted: ColumnElement[bool
     new.recordings_total = total
     session.flush()
     return total
+
+
+def _copy_sources(session: Session, old: Job, new: Job) -> int:
+    """Copy the sources whose listing failed, each with an expand pass; count them.
+
+    One that gave something goes on where it was; one that gave nothing begins again.
+    """
+    failed = session.scalars(
+        select(JobSource)
+        .where(JobSource.job_id == old.id, JobSource.state == SourceState.FAILED)
+        .order_by(JobSource.position)
+    ).all()
+    for position, source in enumerate(failed):
+        copy = JobSource(
+            id=new_id(),
+            tenant=new.tenant,
+            job_id=new.id,
+            position=position,
+            kind=source.kind,
+            uri=source.uri,
+            glob=source.glob,
+            cursor=source.cursor if source.objects_taken else None,
+            objects_seen=source.objects_seen if source.objects_taken else 0,
+            objects_taken=source.objects_taken,
+        )
+        session.add(copy)
+        session.flush()
+        row = {"tenant": new.tenant, "kind": PassKind.EXPAND, "job_id": new.id, "source_id": copy.id}
+        insert_rows(session, Pass, [{"id": new_id(), "priority": new.priority, **row}])
+    new.sources_open = len(failed)
+    session.flush()
+    return len(failed)
 
 
 def _record(session: Session, job: Job, actor: str, data: Mapping[str, Any]) -> None:

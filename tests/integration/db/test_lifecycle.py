@@ -468,3 +468,45 @@ def test_passes_of_a_cancelled_job_in_front_hold_up_nobody(database: Database) -
     with database.write() as session:
         claims: list[Claim] = claim_passes(session, PLAN, "w", lease_seconds=30, limit=4)
     assert [one.job_id for one in claims] == [wanted]
+
+
+def test_a_retry_lists_on_where_a_sources_listing_failed(database: Database) -> None:
+    job_id = submit(database)
+    with database.write() as session:
+        for position, (cursor, taken) in enumerate([("page-2", 4), (None, 0)]):
+            session.add(
+                JobSource(
+                    tenant="default", job_id=job_id, position=position, kind="prefix", uri="s3://b/", glob="*.wav",
+                    cursor=cursor, objects_seen=5, objects_taken=taken, state="failed",
+                    finished_at=database_now(),
+                )
+            )  # fmt: skip
+    run_all(database)
+    assert job_of(database, job_id).state == JobState.PARTIAL
+    again = job_of(database, retry(database, job_id))
+    assert (again.sources_open, again.recordings_total, again.state) == (2, 0, JobState.QUEUED)
+    with database.read() as session:
+        copies = session.scalars(
+            select(JobSource).where(JobSource.job_id == again.id).order_by(JobSource.position)
+        ).all()
+    found = [(one.state, one.cursor, one.objects_seen, one.glob) for one in copies]
+    assert found == [("expanding", "page-2", 5, "*.wav"), ("expanding", None, 0, "*.wav")]
+    assert count(database, Pass, Pass.job_id == again.id, Pass.kind == "expand") == 2
+    cancel(database, again.id)
+    assert count(database, JobSource, JobSource.state == "cancelled") == 2
+    assert_sound(database)
+
+
+def test_no_finish_is_opened_for_a_job_that_was_cancelled_meanwhile(database: Database) -> None:
+    first, second = submit(database), submit(database)
+    plan(database, must(claim(database, PLAN)), facts(1))
+    plan(database, must(claim(database, PLAN)), None)
+    held = must(claim(database, UNDERSTAND))
+    with database.write() as session:  # cancelled, and not retired yet
+        session.execute(
+            update(Job).where(Job.id == second).values(state=JobState.CANCELLED, finished_at=database_now())
+        )
+    understand(database, held)
+    with database.read() as session:
+        opened = session.scalars(select(Pass.job_id).where(Pass.kind == FINISH)).all()
+    assert opened == [first]
