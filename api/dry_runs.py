@@ -9,7 +9,7 @@ import math
 import random
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -28,9 +28,10 @@ MAX_OBJECTS = 200_000
 LIST_SECONDS = 8.0
 SIZED = 100  # objects named one by one that are asked for their size; the others are extrapolated
 SAMPLE = 16  # files whose headers are read
-PROBE_SECONDS = 10.0
+PROBE_SECONDS = 20.0
 HEAD_BYTES, TAIL_BYTES = 1024 * 1024, 256 * 1024  # of a probed file: headers stand at the ends
 EXAMPLES = 5
+_NO_ANSWER = ("decode_timeout", "decode_crashed")  # says nothing of the file's length
 
 
 class _OutOfTime(Exception):
@@ -204,23 +205,26 @@ class DryRun:
                 if time.monotonic() < ends_at and (file := self._fetch_ends(one, files)) is not None
             ]
             answers = probe([file for _, file in opened], PROBE_SECONDS)
-        seconds: Counter[str] = Counter()
+        seconds: dict[str, float] = defaultdict(float)
         sizes: Counter[str] = Counter()
-        odd = []
+        odd, probed = [], 0
         for (one, _), answer in zip(opened, answers, strict=True):
-            # What cannot be read is heard for no time, and stands for others like it.
-            sizes[_suffix(one.uri)] += one.size_bytes
-            seconds[_suffix(one.uri)] += answer.seconds or 0.0  # type: ignore[assignment]  # floats add up too
             if answer.code is not None:
                 odd.append((answer.code, one.uri))
+            if answer.code in _NO_ANSWER:
+                continue
+            # What cannot be read is heard for no time, and stands for others like it.
+            probed += 1
+            sizes[_suffix(one.uri)] += one.size_bytes
+            seconds[_suffix(one.uri)] += answer.seconds or 0.0
         if not sizes.total():
-            return (0.0 if not self._tally.objects else None), len(opened), odd
-        overall = seconds.total() / sizes.total()
+            return (0.0 if not self._tally.objects else None), probed, odd
+        overall = sum(seconds.values()) / sizes.total()
         all_seconds = sum(
             size * (seconds[suffix] / sizes[suffix] if sizes[suffix] else overall)
             for suffix, size in self._tally.bytes_by_suffix.items()
         )
-        return (all_seconds if math.isfinite(all_seconds) else None), len(opened), odd
+        return (all_seconds if math.isfinite(all_seconds) else None), probed, odd
 
     def _fetch_ends(self, one: ObjectInfo, files: ExitStack) -> BinaryIO | None:
         """Return a sparse file as long as the object, with its first and last bytes in place."""

@@ -109,14 +109,14 @@ def _reason(one: Json) -> str:
 def sources_table(sources: Iterable[Json]) -> Table:
     """Return one row for each prefix and manifest of a job."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for name in ("source", "state", "seen", "taken", "skipped", "bad lines", "error"):
+    for name in ("state", "seen", "taken", "skipped", "bad lines", "source"):
         table.add_column(name)
     for one in sources:
         error = one["error"]
+        named = one["uri"] + (f" {one['glob']}" if one["glob"] else "")
         table.add_row(
-            plain(one["uri"] + (f" {one['glob']}" if one["glob"] else "")),
             one["state"],
             *(str(one[name]) for name in ("seen", "taken", "skipped", "lines_bad")),
-            plain("" if error is None else f"{error['code']}: {error['message']}", "red"),
+            plain("\n".join([named, *([f"{error['code']}: {error['message']}"] if error else [])])),
         )
     return table

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from db.claims import Claim, hold, keep
 from db.links import NewLink, add_links, find_known_uris, find_seen
 from db.settling import close_source
-from db.statements import count_moved, insert_missing
+from db.statements import count_moved, insert_rows
 from db.states import IfSeen, SourceKind
 from db.tables import Job, JobSource, SourceError
 from db.types import new_id
@@ -135,9 +135,11 @@ def _keep_errors(session: Session, claim: Claim, errors: Sequence[NewSourceError
     if not errors:
         return
     kept = session.scalar(select(func.count()).where(SourceError.source_id == claim.source_id)) or 0
-    for error in errors[: max(0, MAX_ERRORS_KEPT - kept)]:
-        row = {"id": new_id(), "tenant": claim.tenant, "source_id": claim.source_id, **vars(error)}
-        insert_missing(session, SourceError, row)
+    rows = [
+        {"id": new_id(), "tenant": claim.tenant, "source_id": claim.source_id, **vars(error)}
+        for error in errors[: max(0, MAX_ERRORS_KEPT - kept)]
+    ]
+    insert_rows(session, SourceError, rows)
 
 
 def _emptiness(source: JobSource) -> tuple[str, str] | None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pipeline.timeline import SAMPLING_RATE
 
 WINDOW_SAMPLES = 512  # 32 ms, one probability
+_BLOCK_WINDOWS = 1 << 18  # of hysteresis at a time: 2.3 hours
 
 Probabilities = NDArray[np.float32]
 
@@ -48,11 +49,22 @@ def speech_spans(
 
 
 def _is_speech(probabilities: Probabilities, options: SpanOptions) -> NDArray[np.bool_]:
-    """Follow the probabilities with hysteresis: between the thresholds, what was stays."""
-    begins, stops = probabilities >= options.threshold, probabilities < options.low_threshold
-    places = np.arange(1, len(probabilities) + 1)
-    decided = np.maximum.accumulate(np.where(begins | stops, places, 0))  # the last decision's place, 0: none
-    return np.concatenate([[False], begins])[decided]
+    """Follow the probabilities with hysteresis: between the thresholds, what was stays.
+
+    In blocks: the places of a recording of 100 hours would take three times the memory of its probabilities.
+    """
+    flags = np.zeros(len(probabilities), dtype=np.bool_)
+    spoken = False
+    for start in range(0, len(probabilities), _BLOCK_WINDOWS):
+        block = probabilities[start : start + _BLOCK_WINDOWS]
+        begins, stops = block >= options.threshold, block < options.low_threshold
+        places = np.arange(1, len(block) + 1)
+        decided = np.maximum.accumulate(
+            np.where(begins | stops, places, 0)
+        )  # the last decision's place, 0: none
+        flags[start : start + len(block)] = np.concatenate([[spoken], begins])[decided]
+        spoken = bool(flags[start + len(block) - 1])
+    return flags
 
 
 def _runs(flags: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -136,7 +136,8 @@ def archive(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def at_archive(settings, archive):
+def at_archive(settings, archive, monkeypatch):
+    monkeypatch.setattr(api.dry_runs, "PROBE_SECONDS", 90.0)  # the child is nice, and the machine may be busy
     with TestClient(create_app(settings.model_copy(update={"file_roots": (archive,)}))) as client:
         yield client
 
@@ -174,6 +175,12 @@ def test_a_dry_run_says_when_it_extrapolates_or_stops_early(at_archive, archive,
     monkeypatch.setattr(api.dry_runs, "MAX_OBJECTS", 2)
     found = try_out(at_archive, {"prefix": folder_uri(archive) + "/"})
     assert (found["complete"], found["objects"]) == (False, 2)
+
+
+def test_a_probe_that_does_not_answer_leaves_the_hours_open(at_archive, archive, monkeypatch):
+    monkeypatch.setattr(api.dry_runs, "PROBE_SECONDS", 0.01)
+    found = try_out(at_archive, {"prefix": folder_uri(archive) + "/"})
+    assert (found["objects"], found["probed"], found["estimated_hours"]) == (7, 0, None)
 
 
 def test_a_dry_run_reads_manifests_and_asks_for_named_objects(at_archive, archive):

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import pipeline.speech_spans
 from pipeline.speech_spans import WINDOW_SAMPLES, SpanOptions, speech_spans
 
 
@@ -25,6 +26,14 @@ def test_speech_begins_above_one_threshold_and_ends_below_another():
 def test_speech_that_reaches_the_end_stops_with_the_timeline():
     assert spans_of(0.1, 0.9, 0.9, total=1_200, **NO_EDGES) == [(512, 1_200)]
     assert spans_of(0.9, **NO_EDGES) == [(0, 512)]
+
+
+@pytest.mark.parametrize("block", [1, 2, 7, 1_000])
+def test_a_long_recording_is_walked_in_blocks_that_cannot_be_told(monkeypatch, block):
+    probabilities = np.random.default_rng(1).random(500).astype(np.float32)
+    whole = speech_spans(probabilities, 500 * WINDOW_SAMPLES, SpanOptions(**NO_EDGES))
+    monkeypatch.setattr(pipeline.speech_spans, "_BLOCK_WINDOWS", block)
+    assert speech_spans(probabilities, 500 * WINDOW_SAMPLES, SpanOptions(**NO_EDGES)) == whole
 
 
 def test_silence_and_nothing_have_no_speech():
