@@ -5,23 +5,26 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from anyio.to_thread import current_default_thread_limiter
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 
 from api.body_limit import BodyLimit
 from api.doorbell import Doorbell, SilentDoorbell
 from api.errors import add_error_handlers
 from api.metrics import ServiceMetrics
-from api.openapi import DESCRIPTION, EVERYWHERE, describe_problems, operation_name
+from api.openapi import DESCRIPTION, EVERYWHERE, KEYED, describe_problems, operation_name
 from api.request_ids import RequestIds
 from api.request_log import RequestLog
 from api.routes import failures, health, job_actions, jobs, operations, recordings, tasks, uploads
 from api.services import Services
+from api.tenancy import current_tenant, is_loopback
 from db.database import Database
 from settings import Settings
 from storage import ObjectStore, S3Options, open_store
 
 VERSION = "0.1.0"
+THREADS = 12  # that work on requests
 
 
 def create_app(
@@ -30,17 +33,29 @@ def create_app(
     database: Database | None = None,
     store: ObjectStore | None = None,
     doorbell: Doorbell | None = None,
+    keys_required: bool | None = None,
 ) -> FastAPI:
     """Return the application. What is not given is opened when it starts, and closed when it ends.
+
+    Keys are required unless it listens on a loopback address; ``keys_required`` is for who knows the socket.
 
     Starting does not wait for the database or the storage: ``/readyz`` says whether they answer.
     """
 
+    if keys_required is None:
+        keys_required = settings.require_keys or not is_loopback(settings.api_host)
+
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # Those who wait for a thread are served in the order in which they came; threads that fight are not.
+        current_default_thread_limiter().total_tokens = THREADS
         opened = database or Database(settings.resolved_database_url)
         app.state.services = Services(
-            settings, opened, store or _open_store(settings), doorbell or SilentDoorbell()
+            settings,
+            opened,
+            store or _open_store(settings),
+            doorbell or SilentDoorbell(),
+            keys_required=keys_required,
         )
         yield
         if database is None:
@@ -55,7 +70,9 @@ def create_app(
         responses=EVERYWHERE,
         redirect_slashes=False,
     )
-    for module in (jobs, job_actions, failures, uploads, recordings, tasks, operations, health):
+    for module in (jobs, job_actions, failures, uploads, recordings, tasks):
+        app.include_router(module.router, dependencies=[Depends(current_tenant)], responses=KEYED)
+    for module in (operations, health):
         app.include_router(module.router)
     app.add_middleware(BodyLimit, uploads=uploads.PATH, max_upload_bytes=settings.max_upload_bytes)
     app.state.metrics = metrics = ServiceMetrics()

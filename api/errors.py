@@ -16,12 +16,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import compile_path
 
+from api.admission import RETRY_SECONDS, TooManyQueued
 from api.body_limit import BodyTooLarge
 from api.operators import NotAnOperator
 from api.problems import Failure, FieldProblem, InvalidField, NotReady, problem_response, title_of_status
 from api.request_ids import request_id_of
+from api.tenancy import Unauthorized
 from db.cancelling import JobOver
 from db.database import DatabaseUnavailable
+from db.idempotency import KeyInFlight, KeyReused
 from db.queries import NotFound
 from db.retrying import JobNotOver, NothingToAsk, NothingToRetry
 from db.upgrade import SchemaOutdated
@@ -113,6 +116,27 @@ def _http(error: HTTPException) -> Failure:
     )
 
 
+def _unauthorized(error: Unauthorized) -> Failure:
+    # One text for all: whoever tries keys learns nothing from the answer.
+    detail = "Send `Authorization: Bearer KEY` with a key that works; `earwitness keys create` makes one."
+    headers = {"WWW-Authenticate": "Bearer"}
+    return Failure(401, error.code, "There is no key that works", detail, headers=headers)
+
+
+def _too_many_queued(error: TooManyQueued) -> Failure:
+    headers = {"Retry-After": str(RETRY_SECONDS)}
+    return Failure(429, error.code, "Too many recordings are waiting", str(error), headers=headers)
+
+
+def _in_flight(error: KeyInFlight) -> Failure:
+    headers = {"Retry-After": "1"}
+    return Failure(409, error.code, "The same request is under way", str(error), headers=headers)
+
+
+def _reused(error: KeyReused) -> Failure:
+    return Failure(422, error.code, "The idempotency key was used before", str(error))
+
+
 def _body_too_large(error: BodyTooLarge) -> Failure:
     return Failure(413, error.code, "The body is too large", str(error.detail))
 
@@ -191,6 +215,10 @@ _TABLE: Sequence[tuple[type[Exception], Callable[[Any], Failure]]] = (
     (NothingToRetry, _conflict),
     (NothingToAsk, _conflict),
     (NotAnOperator, _not_an_operator),
+    (Unauthorized, _unauthorized),
+    (TooManyQueued, _too_many_queued),
+    (KeyInFlight, _in_flight),
+    (KeyReused, _reused),
     (BodyTooLarge, _body_too_large),
     (HTTPException, _http),
     (DatabaseUnavailable, _database),

@@ -24,6 +24,10 @@ EVERYWHERE: dict[int | str, dict[str, Any]] = {
     503: {"model": Problem, "description": "The database or the object storage does not answer; try again."},
 }
 
+KEYED: dict[int | str, dict[str, Any]] = {
+    401: {"model": Problem, "description": "No key that works was sent: `Authorization: Bearer KEY`."},
+}
+
 
 def operation_name(route: APIRoute) -> str:
     """Return a route's operation id: the name of its function."""

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from api.admission import Admission
 from api.doorbell import Doorbell
+from api.in_flight import InFlight
 from db.database import Database
 from settings import Settings
+from settings.key_secret import load_key_secret
 from storage import ObjectStore
 
 
@@ -21,10 +25,18 @@ class Services:
     database: Database
     store: ObjectStore
     doorbell: Doorbell
+    keys_required: bool = False  # else requests without one are of the tenant ``default``
+    admission: Admission = field(default_factory=Admission)
+    in_flight: InFlight = field(default_factory=InFlight)
+
+    @cached_property
+    def key_secret(self) -> bytes:
+        """The secret under which keys are hashed; made when it is first wanted."""
+        return load_key_secret(self.settings)
 
 
-def get_services(request: Request) -> Services:
-    """Return what ``create_app`` wired, for a route's parameter."""
+async def get_services(request: Request) -> Services:
+    """Return what ``create_app`` wired, for a route's parameter; async, so that it costs no step into a thread."""
     return cast("Services", request.app.state.services)
 
 

@@ -29,7 +29,11 @@ class ApiClient:
     """One connection to one API. Every method raises ``ApiUnreachable`` or ``ApiProblem``."""
 
     def __init__(
-        self, url: str, transport: httpx.BaseTransport | None = None, *, token: str | None = None
+        self,
+        url: str,
+        transport: httpx.BaseTransport | None = None,
+        *,
+        token: str | None = None,
     ) -> None:
         self.url = url.rstrip("/")
         headers = {"Authorization": f"Bearer {token}"} if token else {}

@@ -84,3 +84,9 @@ class UnknownGpu(CliError):
     """A GPU was asked for that is not there."""
 
     code = "unknown_gpu"
+
+
+class NoKeys(CliError):
+    """The API would listen on a network, and nobody has a key."""
+
+    code = "no_keys"

@@ -8,7 +8,19 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from cli.commands import bench, database, demo, doctor, evaluate, job_actions, jobs, operations, service
+from cli.commands import (
+    bench,
+    database,
+    demo,
+    doctor,
+    evaluate,
+    job_actions,
+    jobs,
+    keys,
+    operations,
+    service,
+    tenants,
+)
 from cli.errors import CliError
 from cli.terminal import err, plain
 from settings import InvalidSettings
@@ -30,9 +42,11 @@ class _PoliteGroup(TyperGroup):
 def _errors_to_tell() -> tuple[type[Exception], ...]:
     # Imported when something went wrong: SQLAlchemy costs a client a quarter of a second that it has no use for.
     from db.database import DatabaseUnavailable
+    from db.keys import InvalidTenant, NoSuchKey, NoSuchTenant
     from db.upgrade import SchemaOutdated
 
-    return CliError, InvalidSettings, DatabaseUnavailable, SchemaOutdated
+    of_keys = (InvalidTenant, NoSuchKey, NoSuchTenant)
+    return (CliError, InvalidSettings, DatabaseUnavailable, SchemaOutdated, *of_keys)
 
 
 app = typer.Typer(
@@ -55,6 +69,8 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("api")(service.api)
 app.command("worker")(service.worker)
 app.add_typer(database.app, name="db")
+app.add_typer(keys.app, name="keys")
+app.add_typer(tenants.app, name="tenants")
 
 if __name__ == "__main__":
     app()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cli.client import ApiClient
-from cli.errors import MissingPackages, NotReadyInTime, PortTaken
+from cli.errors import MissingPackages, NoKeys, NotReadyInTime, PortTaken
 from cli.supervisor import Command, Supervisor
 from settings import PREFIX, Settings
 
@@ -22,6 +22,7 @@ _CARRIED = (
     "storage_url",
     "model",
     "chat_model",
+    "require_keys",
 )  # settings that children take over
 MODEL_PACKAGES = ("torch", "transformers", "safetensors", "tiktoken")
 CPU_PACKAGES = ("av", "numpy", "onnxruntime", "silero_vad")
@@ -110,6 +111,37 @@ def prepare_database(settings: Settings) -> None:
             check_schema(database)
     finally:
         database.close()
+
+
+def check_keys(settings: Settings, host: str) -> bool:
+    """Return whether requests need keys on this address; raises ``NoKeys`` where they do and nobody has one.
+
+    A database that does not answer is no reason to refuse: without it no request gets in either.
+    """
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from api.tenancy import is_loopback
+    from db.database import Database
+    from db.keys import any_live_key
+
+    loopback = is_loopback(host)
+    if loopback and not settings.require_keys:
+        return False
+    database = Database(settings.resolved_database_url)
+    try:
+        with database.read() as session:
+            found = any_live_key(session)
+    except SQLAlchemyError:
+        return True
+    finally:
+        database.close()
+    if not found:
+        where = "EARWITNESS_REQUIRE_KEYS is set" if loopback else f"{host} is reached from other machines"
+        hint = "" if loopback else ", or listen on 127.0.0.1"
+        raise NoKeys(
+            f"{where}, and there is no API key: make one with `earwitness keys create --tenant NAME`{hint}"
+        )
+    return True
 
 
 def wait_until_ready(

@@ -8,6 +8,7 @@ import socket
 import uvicorn
 
 from api.app import create_app
+from cli.service import check_keys
 from settings import Settings
 from settings.logs import configure_logging
 from workers.doorbell import open_doorbell
@@ -16,11 +17,14 @@ GRACE_SECONDS = 5  # for requests that are under way
 
 
 def serve_api(settings: Settings, fd: int | None = None) -> None:
-    """Listen on the inherited socket ``fd``, or else on the host and port of the settings."""
+    """Listen on the inherited socket ``fd``, or else on the host and port of the settings; raises ``NoKeys``."""
     configure_logging(settings.log_level, settings.log)
+    listening = socket.socket(fileno=fd) if fd is not None else None
+    host = settings.api_host if listening is None else listening.getsockname()[0]
+    keys_required = check_keys(settings, host)
     doorbell = open_doorbell(settings)
     config = uvicorn.Config(
-        create_app(settings, doorbell=doorbell),
+        create_app(settings, doorbell=doorbell, keys_required=keys_required),
         host=settings.api_host,
         port=settings.api_port,
         log_config=None,
@@ -32,6 +36,6 @@ def serve_api(settings: Settings, fd: int | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     try:
-        uvicorn.Server(config).run([socket.socket(fileno=fd)] if fd is not None else None)
+        uvicorn.Server(config).run(None if listening is None else [listening])
     finally:
         doorbell.close()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
 
 from rich.table import Table
 from rich.text import Text
 
 from cli.client import Json
 from cli.terminal import clock, plain
+
+if TYPE_CHECKING:  # SQLAlchemy costs a client a quarter of a second that it has no use for
+    from db.tables import ApiKey, Tenant
 
 _COLOURS = {"succeeded": "green", "partial": "yellow", "failed": "red", "cancelled": "red"}
 
@@ -101,6 +106,35 @@ def tasks_table(tasks: Iterable[Json]) -> Table:
             plain("\n".join(map(_option, options.items()))),
         )
     return table
+
+
+def keys_table(keys: Iterable[ApiKey]) -> Table:
+    """Return one row for each key."""
+    table = _table("tenant", "begins with", "name", "made", "last used", "")
+    for key in keys:
+        made, used = (_minute(at) for at in (key.created_at, key.last_used_at))
+        table.add_row(
+            key.tenant,
+            key.prefix,
+            plain(key.name),
+            made,
+            used,
+            "live" if key.revoked_at is None else "revoked",
+        )
+    return table
+
+
+def tenants_table(tenants: Iterable[Tenant], waiting: Mapping[str, int]) -> Table:
+    """Return one row for each tenant."""
+    table = _table("tenant", "share", "may wait", "waiting")
+    for tenant in tenants:
+        limit = "the service's limit" if tenant.max_queued is None else str(tenant.max_queued)
+        table.add_row(tenant.id, f"{tenant.weight:g}", limit, str(waiting[tenant.id]))
+    return table
+
+
+def _minute(at: datetime | None) -> str:
+    return "never" if at is None else f"{at:%Y-%m-%d %H:%M}"
 
 
 def _table(*columns: str) -> Table:

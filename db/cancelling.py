@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from db.claims import Claim, LeaseLost
 from db.clock import database_now
 from db.events import record_event, record_events
+from db.fairness import insert_ready
 from db.queries import NotFound
 from db.statements import count_moved
 from db.states import (
@@ -106,8 +107,8 @@ def open_retire(session: Session, job: Job) -> bool:
     )
     if session.scalar(select(there)):
         return False
-    session.add(Pass(tenant=job.tenant, kind=PassKind.RETIRE, job_id=job.id, priority=RETIRE_PRIORITY))
-    session.flush()
+    passes = {"tenant": job.tenant, "kind": PassKind.RETIRE, "job_id": job.id, "priority": RETIRE_PRIORITY}
+    insert_ready(session, [passes])
     return True
 
 

@@ -6,14 +6,16 @@ are the database's own. Nothing here commits: the caller's session does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from db.clock import database_now
 from db.events import record_event, record_events
+from db.fairness import READY, Flow, find_place, ready_again, wake_waiting
 from db.statements import count_moved
 from db.states import JOB_WORK, JobState, PassKind, PassState
 from db.tables import Job, Pass
@@ -21,8 +23,8 @@ from db.tables import Job, Pass
 MAX_ERRORS = 5  # reported failures that may pass with time, such as storage that does not answer
 MAX_CRASHES = 3  # workers that a pass may take down before it is set aside
 LONGEST_BACKOFF_SECONDS = 300.0
-CLAIM_TRIES = 8  # when all that is most urgent belongs to cancelled jobs
-PUT_BACK_SECONDS = 5.0  # by then it has been retired
+ASIDE_SECONDS = 30.0  # how long the ready passes of a cancelled job stand aside for those who retire them
+ASIDE_PAGE = 5_000  # how many of them one claim moves
 
 
 class LeaseLost(Exception):
@@ -71,74 +73,115 @@ def claim_passes(
 ) -> list[Claim]:
     """Lease up to ``limit`` of the most urgent ready passes of one kind and model; the list may be empty.
 
-    Follows the partial index over ready rows. What belongs to a cancelled job is put back for a while, until it has
-    been retired. A crash after the commit leaves a lease that expires.
+    Follows the partial index over ready rows. Work of a cancelled job is not handed out: what is met of it is put
+    aside, a page at a time, for those who retire it. A crash after the commit leaves leases that expire.
     """
-    for _ in range(CLAIM_TRIES):
-        taken = _take(session, kind, worker, model=model, lease_seconds=lease_seconds, limit=limit)
-        wanted = _put_back_cancelled(session, taken) if kind in JOB_WORK else taken
-        if wanted or not taken:
-            break
+    wake_waiting(session)
+    taken = _take(session, kind, model, worker, lease_seconds, limit)
+    if any(row.is_cancelled for row in taken):
+        gone = [row.Pass for row in taken if row.is_cancelled]
+        taken = [row for row in taken if not row.is_cancelled]
+        _put_aside(session, gone)
+        left = limit - len(taken)
+        taken += _take(session, kind, model, worker, lease_seconds, left, skip_cancelled=True)
     if kind in (PassKind.PLAN, PassKind.EXPAND):
-        _start_jobs(session, {row.job_id for row in wanted}, actor=worker)
-    return [_claim_of(row, worker) for row in sorted(wanted, key=lambda row: row.id)]
+        _start_jobs(session, {row.Pass.job_id for row in taken if row.is_queued}, actor=worker)
+    return [_claim_of(row, worker) for row in sorted((row.Pass for row in taken), key=_order)]
 
 
 def _take(
-    session: Session, kind: PassKind, worker: str, *, model: str, lease_seconds: float, limit: int
-) -> Sequence[Pass]:
+    session: Session,
+    kind: PassKind,
+    model: str,
+    worker: str,
+    lease_seconds: float,
+    limit: int,
+    *,
+    skip_cancelled: bool = False,
+) -> list[Any]:
+    """Lease the most urgent passes and return each with what its job's state means for it."""
     urgent = (
         select(Pass.id)
         .where(
-            Pass.state == PassState.READY,
+            Pass.state == READY,
+            Pass.not_before.is_(None),
             Pass.kind == kind,
             Pass.model == model,
-            or_(Pass.not_before.is_(None), Pass.not_before <= database_now()),
         )
         .order_by(Pass.priority.desc(), Pass.virtual_time, Pass.id)
         .limit(limit)
-        .with_for_update(skip_locked=True)
-        # Materialised, or PostgreSQL may run the subquery again and take more rows than the limit.
-        .cte("urgent")
-        .prefix_with("MATERIALIZED", dialect="postgresql")
+        .with_for_update(skip_locked=True, of=Pass)
     )
-    return session.scalars(
+    if skip_cancelled:
+        urgent = urgent.join(Job, Job.id == Pass.job_id).where(Job.state != JobState.CANCELLED)
+    # Materialised, or PostgreSQL may run the subquery again and take more rows than the limit.
+    page = urgent.cte("urgent").prefix_with("MATERIALIZED", dialect="postgresql")
+    job_state = select(Job.state).where(Job.id == Pass.job_id).correlate(Pass).scalar_subquery()
+    stops = kind in JOB_WORK
+    rows = session.execute(
         update(Pass)
-        .where(Pass.id.in_(select(urgent.c.id)), Pass.state == PassState.READY)
+        .where(Pass.id.in_(select(page.c.id)), Pass.state == READY)
         .values(
             state=PassState.LEASED,
             epoch=Pass.epoch + 1,
             attempts=Pass.attempts + 1,
             worker=worker,
             lease_until=database_now(lease_seconds),
-            not_before=None,
         )
-        .returning(Pass)
+        .returning(
+            Pass,
+            ((job_state == JobState.CANCELLED) & stops).label("is_cancelled"),
+            (job_state == JobState.QUEUED).label("is_queued"),
+        )
         .execution_options(synchronize_session=False, populate_existing=True)
-    ).all()
-
-
-def _put_back_cancelled(session: Session, taken: Sequence[Pass]) -> Sequence[Pass]:
-    """Return what is still wanted; the guard that counts is in ``hold``, this one saves the work."""
-    cancelled = set(
-        session.scalars(
-            select(Job.id).where(Job.id.in_({row.job_id for row in taken}), Job.state == JobState.CANCELLED)
-        )
     )
-    if cancelled:
+    return list(rows)
+
+
+def _order(row: Pass) -> tuple[int, float, str]:
+    return -row.priority, row.virtual_time, row.id
+
+
+def _put_aside(session: Session, gone: Sequence[Pass]) -> None:
+    """Give passes of cancelled jobs back, and take a page of the same jobs out of the way for a while.
+
+    They stay ready, for whoever retires the job or hands them to another that waits for them too: that is not
+    the claim's to decide.
+    """
+    for row in gone:
         count_moved(
             session,
             update(Pass)
-            .where(Pass.id.in_([row.id for row in taken if row.job_id in cancelled]))
+            .where(Pass.id == row.id, Pass.epoch == row.epoch)
             .values(
                 state=PassState.READY,
                 lease_until=None,
                 worker=None,
                 attempts=Pass.attempts - 1,
-                not_before=database_now(PUT_BACK_SECONDS),
+                not_before=database_now(ASIDE_SECONDS),
             ),
         )
-    return [row for row in taken if row.job_id not in cancelled]
+    first = gone[0]
+    behind = (
+        select(Pass.id)
+        .where(
+            Pass.state == READY,
+            Pass.not_before.is_(None),
+            Pass.kind == first.kind,
+            Pass.model == first.model,
+            Pass.job_id.in_({row.job_id for row in gone}),
+        )
+        .limit(ASIDE_PAGE)
+        .with_for_update(skip_locked=True)
+        .cte("behind")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
+    )
+    count_moved(
+        session,
+        update(Pass)
+        .where(Pass.id.in_(select(behind.c.id)), Pass.state == READY)
+        .values(not_before=database_now(ASIDE_SECONDS)),
+    )
 
 
 def _claim_of(row: Pass, worker: str) -> Claim:
@@ -158,7 +201,9 @@ def _claim_of(row: Pass, worker: str) -> Claim:
     )
 
 
-def _start_jobs(session: Session, job_ids: Iterable[str], *, actor: str) -> None:
+def _start_jobs(session: Session, job_ids: Collection[str], *, actor: str) -> None:
+    if not job_ids:
+        return
     # Skips what another claim of the same job is starting: claims never wait for each other.
     queued = (
         select(Job.id, Job.tenant)
@@ -235,6 +280,66 @@ def keep(session: Session, claim: Claim, lease_seconds: float) -> None:
         raise _lost(claim)
 
 
+def put_back(session: Session, claim: Claim) -> bool:
+    """Make the pass ready again for its next part; the attempt does not count. Returns whether it was ours.
+
+    It queues up anew, so that long work takes turns with other work of its kind.
+    """
+    row = session.execute(select(Pass.model, Pass.priority).where(*_still_mine(claim))).first()
+    if row is None:
+        return False
+    flow = Flow(claim.tenant, claim.job_id, claim.kind, row.model, row.priority)
+    start, step = find_place(session, flow)
+    values = {**ready_again(), "virtual_time": start + step, "attempts": Pass.attempts - 1}
+    return bool(count_moved(session, update(Pass).where(*_still_mine(claim)).values(values)))
+
+
+def hold_all(session: Session, claims: Sequence[Claim]) -> list[Claim | LeaseLost | JobCancelled]:
+    """Close many passes as done at once, for callers that move no job's counters; see ``hold``.
+
+    Returns for each claim how its pass is now, or why it does not hold: then nothing was changed for it. Jobs are
+    locked first and then passes, in the order of their ids.
+    """
+    answers: dict[int, LeaseLost | JobCancelled] = {}
+    ids = [claim.pass_id for claim in claims]
+    leased = (Pass.id.in_(ids), Pass.state == PassState.LEASED)
+    owners = {row.id: row.job_id for row in session.execute(select(Pass.id, Pass.job_id).where(*leased))}
+    jobs = session.execute(
+        select(Job.id, Job.state)
+        .where(Job.id.in_(set(owners.values())))
+        .order_by(Job.id)
+        .with_for_update(read=True)
+    )
+    cancelled = {row.id for row in jobs if row.state == JobState.CANCELLED}
+    for place, claim in enumerate(claims):
+        if owners.get(claim.pass_id) in cancelled:  # perhaps handed on to another job meanwhile
+            try:
+                lock_job_of(session, claim, exclusive=False)
+            except (LeaseLost, JobCancelled) as error:
+                answers[place] = error
+    locked = session.execute(
+        select(Pass.id, Pass.epoch, Pass.job_id, Pass.request_ids)
+        .where(*leased)
+        .order_by(Pass.id)
+        .with_for_update()
+    )
+    now = {(row.id, row.epoch): row for row in locked}
+    found: list[Claim | LeaseLost | JobCancelled] = []
+    for place, claim in enumerate(claims):
+        row = now.get((claim.pass_id, claim.epoch))
+        if place in answers or row is None:
+            found.append(answers.get(place) or _lost(claim))
+        else:
+            found.append(replace(claim, job_id=row.job_id, request_ids=tuple(row.request_ids)))
+    count_moved(
+        session,
+        update(Pass)
+        .where(Pass.id.in_([one.pass_id for one in found if isinstance(one, Claim)]))
+        .values(state=PassState.DONE, lease_until=None, finished_at=database_now()),
+    )
+    return found
+
+
 def lock_job_of(session: Session, claim: Claim, *, exclusive: bool) -> Claim:
     """Lock the row of the job that the pass belongs to now, shared or exclusive; return the claim as the pass is.
 
@@ -262,9 +367,7 @@ def release(session: Session, claim: Claim) -> bool:
     """Give the pass back unworked, as on a shutdown: the attempt does not count. Returns whether it was ours."""
     moved = count_moved(
         session,
-        update(Pass)
-        .where(*_still_mine(claim))
-        .values(state=PassState.READY, lease_until=None, worker=None, attempts=Pass.attempts - 1),
+        update(Pass).where(*_still_mine(claim)).values(**ready_again(), attempts=Pass.attempts - 1),
     )
     if moved:
         _record(session, claim, "pass.released", {})

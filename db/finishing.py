@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from db.claims import Claim, hold
 from db.events import record_event
+from db.fairness import insert_ready
 from db.settling import Outcome, settle_recording
 from db.statements import count_moved, insert_rows
 from db.states import FINAL_JOB_STATES, LinkState, PassKind, PassState, RequestState
@@ -85,36 +86,40 @@ def start_finishes(session: Session, recording_id: str, *, actor: str) -> int:
         )
         .order_by(JobRecording.id)  # one order for everybody: no deadlock
     ).all()
-    started = 0
-    for link in waiting:
-        moved = count_moved(
+    started = [
+        link
+        for link in waiting
+        if count_moved(
             session,
             update(JobRecording)
             .where(JobRecording.id == link.id, JobRecording.state == LinkState.UNDERSTANDING)
             .values(state=LinkState.FINISHING),
         )
-        started += moved
-        if moved:
-            record_event(
-                session,
-                "recording.finishing",
-                tenant=link.tenant,
-                job_id=link.job_id,
-                job_recording_id=link.id,
-                actor=actor,
-            )
-            session.add(
-                Pass(
-                    tenant=link.tenant,
-                    kind=PassKind.FINISH,
-                    job_id=link.job_id,
-                    job_recording_id=link.id,
-                    recording_id=recording_id,
-                    priority=link.priority,
-                )
-            )
-    session.flush()
-    return started
+    ]
+    for link in started:
+        record_event(
+            session,
+            "recording.finishing",
+            tenant=link.tenant,
+            job_id=link.job_id,
+            job_recording_id=link.id,
+            actor=actor,
+        )
+    insert_ready(
+        session,
+        [
+            {
+                "tenant": link.tenant,
+                "kind": PassKind.FINISH,
+                "job_id": link.job_id,
+                "job_recording_id": link.id,
+                "recording_id": recording_id,
+                "priority": link.priority,
+            }
+            for link in started
+        ],
+    )
+    return len(started)
 
 
 def load_finish(session: Session, claim: Claim) -> FinishWork:

@@ -10,9 +10,10 @@ from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from db.clock import database_now
+from db.fairness import insert_ready
 from db.statements import insert_rows
 from db.states import LinkState, PassKind, RecordingState, RequestState
-from db.tables import Job, JobRecording, JobRequest, Pass, Recording, RecordingRequest
+from db.tables import Job, JobRecording, JobRequest, Recording, RecordingRequest
 from db.types import new_id
 
 
@@ -65,12 +66,10 @@ def add_links(
     if skipped:
         now = session.scalars(select(database_now())).one()
         insert_rows(session, JobRecording, [{**row, "finished_at": now} for row in skipped])
-    insert_rows(
+    insert_ready(
         session,
-        Pass,
         [
             {
-                "id": new_id(),
                 "tenant": job.tenant,
                 "kind": PassKind.PLAN,
                 "job_id": job.id,

@@ -9,11 +9,11 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from db.fairness import insert_ready
 from db.pairs import Pair, load_pairs
-from db.statements import count_moved, insert_missing, insert_rows
+from db.statements import count_moved, insert_missing
 from db.states import PassKind, RequestState
-from db.tables import Chunk, Job, JobRequest, Pass, Recording, RecordingRequest, Request
-from db.types import new_id
+from db.tables import Chunk, Job, JobRequest, Recording, RecordingRequest, Request
 
 Applies = Callable[[str, Mapping[str, Any], int], bool]
 """(task, options, speech samples of the chunk) -> whether the task has something to hear there."""
@@ -129,12 +129,10 @@ def _insert_passes(
         wanted.setdefault((chunk_id, models[request_id]), []).append(request_id)
     place = {chunk_id: number for number, chunk_id in enumerate(chunk_order)}
     ordered = sorted(wanted.items(), key=lambda item: place[item[0][0]])
-    insert_rows(
+    insert_ready(
         session,
-        Pass,
         [
             {
-                "id": new_id(),
                 "tenant": job.tenant,
                 "kind": PassKind.UNDERSTAND,
                 "model": model,

@@ -46,6 +46,11 @@ class Progress:
     audio_seconds_done: float
     recordings_planned: int
 
+    @classmethod
+    def none(cls) -> Progress:
+        """Return the progress of a job that nobody has begun."""
+        return cls(0.0, 0.0, 0)
+
 
 def is_kept() -> ColumnElement[bool]:
     """Return the condition under which a job is there for its clients: its time has not come."""

@@ -16,6 +16,7 @@ from db.cancelling import open_retire
 from db.clock import database_now
 from db.deleting import expire_job
 from db.events import record_event
+from db.fairness import insert_ready
 from db.states import (
     FINAL_JOB_STATES,
     FINAL_LINK_STATES,
@@ -74,7 +75,8 @@ def open_again(session: Session, idle: Idle) -> bool:
             columns["recording_id"] = found.recording_id
     if found is None:
         return False
-    session.add(Pass(tenant=job.tenant, kind=idle.kind, job_id=job.id, priority=job.priority, **columns))
+    owner = {"tenant": job.tenant, "kind": idle.kind, "job_id": job.id, "priority": job.priority}
+    insert_ready(session, [{**owner, **columns}])
     record_event(
         session,
         "pass.reopened",

@@ -9,11 +9,12 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from db.events import record_event
+from db.fairness import insert_ready
 from db.queries import NotFound, is_kept
 from db.statements import insert_rows
 from db.states import FINAL_JOB_STATES, LinkState, PassKind, SourceState
 from db.submitting import NewRequest, request_ids_of
-from db.tables import Job, JobRecording, JobRequest, JobSource, Pass
+from db.tables import Job, JobRecording, JobRequest, JobSource
 from db.types import new_id
 
 COPIED = 2_000  # links that are read at a time
@@ -160,12 +161,10 @@ def _copy_links(session: Session, old: Job, new: Job, wanted: ColumnElement[bool
             for number, link in enumerate(links)
         ]
         insert_rows(session, JobRecording, rows)
-        insert_rows(
+        insert_ready(
             session,
-            Pass,
             [
                 {
-                    "id": new_id(),
                     "tenant": new.tenant,
                     "kind": PassKind.PLAN,
                     "job_id": new.id,

@@ -28,6 +28,13 @@ def insert_missing(session: Session, table: type[Table], row: Mapping[str, Any])
     return session.execute(statement).first() is not None
 
 
+def insert_all_missing(session: Session, table: type[Table], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert the rows whose unique keys are not taken; an empty sequence is fine."""
+    make = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
+    if rows:
+        session.execute(make(table).on_conflict_do_nothing(), list(rows))
+
+
 def insert_rows(session: Session, table: type[Table], rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert many rows in pages; an empty sequence is fine."""
     for first in range(0, len(rows), 2_000):

@@ -11,10 +11,11 @@ from sqlalchemy.orm import Session
 
 from db.clock import database_now
 from db.events import record_event
+from db.fairness import insert_ready
 from db.links import NewLink, add_links
 from db.statements import insert_missing, insert_rows
 from db.states import IfSeen, PassKind, SourceKind
-from db.tables import Job, JobRequest, JobSource, Pass, Request
+from db.tables import Job, JobRequest, JobSource, Request
 from db.types import new_id
 
 
@@ -115,12 +116,10 @@ def _add_sources(session: Session, job: Job, sources: Sequence[NewSource]) -> No
         for position, source in enumerate(sources)
     ]
     insert_rows(session, JobSource, rows)
-    insert_rows(
+    insert_ready(
         session,
-        Pass,
         [
             {
-                "id": new_id(),
                 "tenant": job.tenant,
                 "kind": PassKind.EXPAND,
                 "job_id": job.id,
@@ -133,24 +132,20 @@ def _add_sources(session: Session, job: Job, sources: Sequence[NewSource]) -> No
 
 
 def request_ids_of(session: Session, tenant: str, requests: Sequence[NewRequest]) -> list[str]:
-    """Return the ids of requests, made where nobody of the tenant has asked them before."""
-    return [_request_id(session, tenant, request) for request in requests]
+    """Return the ids of the requests in their order, after storing those that nobody of the tenant has asked before."""
+    known = _known_requests(session, tenant, requests)
+    missing = [request for request in requests if request.key not in known]
+    for request in missing:
+        row = {**vars(request), "options": dict(request.options), "id": new_id(), "tenant": tenant}
+        insert_missing(session, Request, row)
+    if missing:
+        known = _known_requests(session, tenant, requests)
+    return [known[request.key] for request in requests]
 
 
-def _request_id(session: Session, tenant: str, request: NewRequest) -> str:
-    insert_missing(
-        session,
-        Request,
-        {
-            "id": new_id(),
-            "tenant": tenant,
-            "key": request.key,
-            "task": request.task,
-            "options": dict(request.options),
-            "model": request.model,
-            "prompt_version": request.prompt_version,
-        },
+def _known_requests(session: Session, tenant: str, requests: Sequence[NewRequest]) -> dict[str, str]:
+    keys = [request.key for request in requests]
+    rows = session.execute(
+        select(Request.key, Request.id).where(Request.tenant == tenant, Request.key.in_(keys))
     )
-    return session.scalars(
-        select(Request.id).where(Request.tenant == tenant, Request.key == request.key)
-    ).one()
+    return {row.key: row.id for row in rows}

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "EARWITNESS_"
@@ -73,6 +73,26 @@ class Settings(BaseSettings):
     api_port: int = Field(8000, ge=0, le=65535, description="Port that the API listens on.")
     api_url: str = Field(
         "", description="Where the command line finds the API. Empty: the address and port above."
+    )
+    api_key: SecretStr | None = Field(
+        None, description="Key that the command line sends to the API. Empty: none."
+    )
+    require_keys: bool = Field(
+        False,
+        description="Ask for a key on a loopback address too, as behind a proxy. On any other address keys are a must.",
+    )
+    key_secret: SecretStr | None = Field(
+        None,
+        description="Secret under which API keys are hashed, 32 characters or more. Empty: one is made in the data "
+        "folder.",
+    )
+    max_queued: int = Field(
+        1_000_000,
+        ge=1,
+        description="Recordings of one tenant that may wait; tenants can have limits of their own.",
+    )
+    max_queued_total: int = Field(
+        5_000_000, ge=1, description="Recordings of all tenants together that may wait."
     )
     lease_seconds: float = Field(
         60.0, gt=0.2, description="Time after which a silent worker's work is taken over."
@@ -142,6 +162,18 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"unknown database {scheme!r}: use sqlite:///FILE or postgresql://USER:PW@HOST/DB"
             )
+        return value
+
+    @field_validator("api_key", "key_secret", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("key_secret")
+    @classmethod
+    def _long_secret(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and len(value.get_secret_value()) < 32:
+            raise ValueError("too short: use 32 characters or more, such as those of `openssl rand -hex 32`")
         return value
 
     @field_validator("broker_url")

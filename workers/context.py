@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from db.database import Database
@@ -14,6 +14,7 @@ from storage.router import open_store
 from storage.s3_options import S3Options
 from storage.store import ObjectStore
 from workers.doorbell import Doorbell, open_doorbell
+from workers.together import Understanding
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,10 @@ class WorkerContext:
     store: ObjectStore
     doorbell: Doorbell
     scratch_dir: Path  # ours alone; one private folder for each lease
+    understanding: Understanding = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "understanding", Understanding(self.database))
 
     def close(self) -> None:
         """Close what was opened."""

@@ -19,9 +19,7 @@ from db.understanding import (
     AskedRequest,
     NewResult,
     UnderstandWork,
-    complete_understand,
     load_reference,
-    load_understand,
 )
 from pipeline.hearing import Hearings
 from pipeline.tasks import get_task
@@ -62,8 +60,7 @@ class Ear:
     def understand(self, context: WorkerContext, lease: Lease) -> None:
         """Work on an understand pass; the lane's ``work``."""
         claim = lease.claim
-        with context.database.read() as session:
-            work = load_understand(session, claim)
+        work = context.understanding.load(claim)
         references = {one: read_reference(context, claim.tenant, one) for one in referenced(work.requests)}
         samples = read_samples(context, work)
         try:
@@ -77,9 +74,7 @@ class Ear:
                 logger.critical("%s is broken, this process ends: %s", self.model, error)
                 self.crash()
             raise
-        with context.database.write() as session:
-            finishes = complete_understand(session, claim, results)
-        if finishes:
+        if finishes := context.understanding.complete(claim, results):
             context.doorbell.ring(PassKind.FINISH, count=finishes)
 
     def _hear(

@@ -55,7 +55,7 @@ def list_job_failures(
     job_id: Id, query: Annotated[FailuresQuery, Query()], services: Wired, tenant: Tenant
 ) -> Page[FailureView]:
     """List the recordings of a job that failed or are incomplete, the newest first, each with what to do."""
-    with services.database.read() as session:
+    with services.database.read(tenant) as session:
         queries.get_job(session, tenant, job_id)
         rows = list_failures(session, tenant, job_id=job_id, after=query.after, limit=query.limit + 1)
     return make_page(rows, query.limit, show_failure, lambda row: row.id)
@@ -66,7 +66,7 @@ def list_all_failures(
     query: Annotated[FailuresQuery, Query()], services: Wired, tenant: Tenant
 ) -> Page[FailureView]:
     """List the recordings of all jobs that failed or are incomplete, the newest first, each with what to do."""
-    with services.database.read() as session:
+    with services.database.read(tenant) as session:
         rows = list_failures(session, tenant, after=query.after, limit=query.limit + 1)
     return make_page(rows, query.limit, show_failure, lambda row: row.id)
 

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field, field_validator
 from sqlalchemy.orm import Session
 
 from api.asked_tasks import EXAMPLES, AskedTask
+from api.idempotency import Once, OnceOnly
 from api.inputs import Input
 from api.job_views import JobDetail, show_job
 from api.pages import Id
@@ -66,40 +67,66 @@ class MoreTasks(Input):
         return refuse_twice(tasks)
 
 
-@router.post("/{job_id}/cancel", summary="Cancel a job", responses=_CONFLICT)
-def cancel_job(job_id: Id, services: Wired, tenant: Tenant) -> JobDetail:
+@router.post("/{job_id}/cancel", summary="Cancel a job", responses=_CONFLICT, response_model=JobDetail)
+def cancel_job(job_id: Id, services: Wired, tenant: Tenant, once: OnceOnly) -> JobDetail | Response:
     """Cancel a job. From this answer on nothing is added for it; workers stop within two seconds.
 
     What other jobs wait for goes on as theirs. Cancelling twice is the same as once; a job that has ended otherwise
     answers 409. Recordings are counted as cancelled at once, those of a large job within some seconds.
     """
-    with services.database.write() as session:
+    with once.transaction() as session:
+        if once.answer is not None:
+            return once.answer
         job = cancel(session, tenant, job_id, actor=ACTOR)
         shown = _show(session, tenant, job)
+        once.keep(session, 200, shown)
     ring(services, PassKind.RETIRE, 1)
     return shown
 
 
-@router.post("/{job_id}/retry", status_code=202, summary="Retry what failed", responses=_ACCEPTED)
+@router.post(
+    "/{job_id}/retry",
+    status_code=202,
+    summary="Retry what failed",
+    responses=_ACCEPTED,
+    response_model=JobDetail,
+)
 def retry_job(
-    job_id: Id, response: Response, services: Wired, tenant: Tenant, body: Retry | None = None
-) -> JobDetail:
+    job_id: Id,
+    response: Response,
+    services: Wired,
+    tenant: Tenant,
+    once: OnceOnly,
+    body: Retry | None = None,
+) -> JobDetail | Response:
     """Make a job of what failed in this one; what it has is reused, only chunks without an answer run again."""
-    with services.database.write() as session:
+    with once.transaction() as session:
+        if once.answer is not None:
+            return once.answer
         asked = Retry() if body is None else body
         job = retry(session, tenant, job_id, cancelled=asked.cancelled, actor=ACTOR)
-        shown = _show(session, tenant, job)
+        shown = _admitted(session, services, tenant, job, once)
     return _accepted(services, response, shown)
 
 
-@router.post("/{job_id}/tasks", status_code=202, summary="Ask more", responses=_ACCEPTED)
-def ask_job(job_id: Id, body: MoreTasks, response: Response, services: Wired, tenant: Tenant) -> JobDetail:
+@router.post(
+    "/{job_id}/tasks",
+    status_code=202,
+    summary="Ask more",
+    responses=_ACCEPTED,
+    response_model=JobDetail,
+)
+def ask_job(
+    job_id: Id, body: MoreTasks, response: Response, services: Wired, tenant: Tenant, once: OnceOnly
+) -> JobDetail | Response:
     """Make a job that asks more about the recordings of this one; only what was never answered runs."""
     requests = new_requests(body.tasks, services.settings)
-    with services.database.write() as session:
+    with once.transaction() as session:
+        if once.answer is not None:
+            return once.answer
         check_references(session, tenant, body.tasks)
         job = ask_more(session, tenant, job_id, requests, actor=ACTOR)
-        shown = _show(session, tenant, job)
+        shown = _admitted(session, services, tenant, job, once)
     return _accepted(services, response, shown)
 
 
@@ -109,9 +136,25 @@ def delete_job(job_id: Id, services: Wired, tenant: Tenant) -> None:
 
     From this answer on it is not found; what it holds goes within some seconds. An event `job.deleted` stays.
     """
-    with services.database.write() as session:
+    with services.database.write(tenant) as session:
         delete(session, tenant, job_id, actor=ACTOR)
     ring(services, PassKind.RETIRE, 1)
+
+
+def _admitted(session: Session, services: Services, tenant: str, job: Job, once: Once) -> JobDetail:
+    """Show a job that was made of another, once there is room for it, and keep the answer."""
+    settings = services.settings
+    services.admission.admit(
+        session,
+        tenant,
+        job.recordings_total,
+        own=settings.max_queued,
+        total=settings.max_queued_total,
+        stored=True,
+    )
+    shown = _show(session, tenant, job)
+    once.keep(session, 202, shown, job_id=job.id)
+    return shown
 
 
 def _accepted(services: Services, response: Response, shown: JobDetail) -> JobDetail:

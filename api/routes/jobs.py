@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from api.asked_tasks import AskedTask
 from api.dry_run_views import DryRunView
 from api.dry_runs import DryRun
+from api.idempotency import OnceOnly
 from api.inputs import Input
 from api.job_views import (
     JobDetail,
@@ -32,6 +33,7 @@ from api.submissions import Source, Submission
 from api.tenancy import Tenant
 from db import queries
 from db.links import NewLink
+from db.queries import Progress
 from db.states import IfSeen, JobState, LinkState, PassKind, RecordingState, SourceKind
 from db.submitting import NewJob, NewRequest, NewSource, submit_job
 from db.tables import Job
@@ -92,8 +94,11 @@ class JobRecordingsQuery(Input):
                 "Location": {"description": "Where the job can be read.", "schema": {"type": "string"}}
             },
         },
+        409: {"model": Problem, "description": "A request with this idempotency key is under way."},
         413: {"model": Problem, "description": "The body is larger than 1 MiB."},
+        429: {"model": Problem, "description": "Too many recordings are waiting; see Retry-After."},
     },
+    response_model=JobDetail | DryRunView,
 )
 def create_job(
     submission: Submission,
@@ -101,7 +106,8 @@ def create_job(
     response: Response,
     services: Wired,
     tenant: Tenant,
-) -> JobDetail | DryRunView:
+    once: OnceOnly,
+) -> JobDetail | DryRunView | Response:
     """Accept the job; the work begins at once and goes on when this request has ended.
 
     A dry run stores nothing and answers with status 200 what the job would hear.
@@ -129,12 +135,19 @@ def create_job(
         tracking=submission.tracking,
         if_seen=IfSeen(submission.if_seen),
     )
-    with services.database.write() as session:
+    settings = services.settings
+    with once.transaction() as session:
+        if once.answer is not None:
+            return once.answer
         check_references(session, tenant, submission.tasks)
+        services.admission.admit(
+            session, tenant, len(new.uris), own=settings.max_queued, total=settings.max_queued_total
+        )
         job = submit_job(session, new)
-        session.flush()
-        session.refresh(job)
-        shown = _shown(session, tenant, job)
+        sources = queries.list_sources(session, tenant, job.id) if new.sources else []
+        asked = queries.list_requests(session, tenant, job.id)
+        shown = show_job(job, asked, Progress.none(), sources)
+        once.keep(session, 202, shown, job_id=job.id)
     ring(services, PassKind.PLAN, len(new.uris))
     ring(services, PassKind.EXPAND, len(new.sources))
     response.headers["Location"] = f"/v1/jobs/{job.id}"
@@ -150,7 +163,7 @@ def _shown(session: Session, tenant: str, job: Job) -> JobDetail:
 @router.get("", summary="List jobs")
 def list_jobs(query: Annotated[JobsQuery, Query()], services: Wired, tenant: Tenant) -> Page[JobSummary]:
     """List jobs, the newest first."""
-    with services.database.read() as session:
+    with services.database.read(tenant) as session:
         rows = queries.list_jobs(session, tenant, state=query.state, after=query.after, limit=query.limit + 1)
     return make_page(rows, query.limit, summarise_job, lambda job: job.id)
 
@@ -158,7 +171,7 @@ def list_jobs(query: Annotated[JobsQuery, Query()], services: Wired, tenant: Ten
 @router.get("/{job_id}", summary="Read a job", responses=ABSENT)
 def get_job(job_id: Id, services: Wired, tenant: Tenant) -> JobDetail:
     """Return a job's state, what it asked, and how far it is in seconds of audio."""
-    with services.database.read() as session:
+    with services.database.read(tenant) as session:
         return _shown(session, tenant, queries.get_job(session, tenant, job_id))
 
 
@@ -167,7 +180,7 @@ def list_job_recordings(
     job_id: Id, query: Annotated[JobRecordingsQuery, Query()], services: Wired, tenant: Tenant
 ) -> Page[JobRecordingView]:
     """List the recordings of a job in their order, with their state, error and what they turned out to be."""
-    with services.database.read() as session:
+    with services.database.read(tenant) as session:
         queries.get_job(session, tenant, job_id)
         rows = queries.list_job_recordings(
             session, tenant, job_id, states=query.state, after=query.after, limit=query.limit + 1
@@ -182,7 +195,7 @@ def list_source_errors(
     job_id: Id, source_id: Id, query: Annotated[SourceErrorsQuery, Query()], services: Wired, tenant: Tenant
 ) -> Page[SourceErrorView]:
     """List the lines of a manifest that could not be taken, in their order; the first thousand are kept."""
-    with services.database.read() as session:
+    with services.database.read(tenant) as session:
         rows = queries.list_source_errors(
             session, tenant, job_id, source_id, after=query.after, limit=query.limit + 1
         )

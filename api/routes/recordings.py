@@ -55,14 +55,14 @@ class AnnotationsQuery(FindingsQuery):
 @router.get("/{recording_id}", summary="Read a recording")
 def get_recording(recording_id: Id, services: Wired, tenant: Tenant) -> RecordingView:
     """Return what is known of a recording: format, length, speech, warnings."""
-    with services.database.read() as session:
+    with services.database.read(tenant) as session:
         return show_recording(queries.get_recording(session, tenant, recording_id))
 
 
 @router.get("/{recording_id}/summaries", summary="List summaries")
 def list_summaries(recording_id: Id, services: Wired, tenant: Tenant) -> Page[SummaryView]:
     """List what each request found, said of the whole recording. There are few: it is always one page."""
-    with services.database.read() as session:
+    with services.database.read(tenant) as session:
         queries.get_recording(session, tenant, recording_id)
         rows = queries.list_summaries(session, tenant, recording_id)
         return Page(items=[show_summary(row) for row in rows], next=None)
@@ -73,7 +73,7 @@ def list_segments(
     recording_id: Id, query: Annotated[FindingsQuery, Query()], services: Wired, tenant: Tenant
 ) -> Page[SegmentView]:
     """List the utterances of a recording's transcripts, by request and in their order."""
-    with services.database.read() as session:
+    with services.database.read(tenant) as session:
         queries.get_recording(session, tenant, recording_id)
         rows = queries.list_segments(
             session,
@@ -91,7 +91,7 @@ def list_annotations(
     recording_id: Id, query: Annotated[AnnotationsQuery, Query()], services: Wired, tenant: Tenant
 ) -> Page[AnnotationView]:
     """List everything else that was found on a recording, by request and in its order."""
-    with services.database.read() as session:
+    with services.database.read(tenant) as session:
         queries.get_recording(session, tenant, recording_id)
         rows = queries.list_annotations(
             session,

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, asynccontextmanager
 
 from anyio import CancelScope
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
 from api.body_limit import BodyTooLarge
+from api.idempotency import refuse_key
 from api.multipart import FIELD, FilePart
 from api.problems import Problem
 from api.services import Wired
@@ -55,6 +56,7 @@ class Upload(BaseModel):
     status_code=201,
     summary="Upload a file",
     responses={413: {"model": Problem, "description": "The file is too large."}},
+    dependencies=[Depends(refuse_key)],
     openapi_extra={"requestBody": _FORM},
 )
 async def upload_file(request: Request, response: Response, services: Wired, tenant: Tenant) -> Upload:

@@ -177,6 +177,7 @@ def upload_all(client: ApiClient, sources: list[Path | str]) -> list[str]:
 def api_url(api: str | None) -> str:
     """Return where the API is: as the option says, else as the settings say."""
     settings = load_settings()
+    key = None if settings.api_key is None else settings.api_key.get_secret_value()
     if api or settings.api_url:
         return api or settings.api_url
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.api_host, settings.api_host)  # noqa: S104 - read
@@ -184,8 +185,9 @@ def api_url(api: str | None) -> str:
 
 
 def open_client(api: str | None) -> ApiClient:
-    """Connect to the API that is named, or else to that of the settings."""
-    return ApiClient(api_url(api))
+    """Connect to the API that is named, or else to that of the settings, with the key of the settings."""
+    key = load_settings().api_key
+    return ApiClient(api_url(api), token=None if key is None else key.get_secret_value())
 
 
 def _print_rows(client: ApiClient, job: Json) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.client import ApiClient
-from cli.commands.jobs import Api, AsJson, api_url
+from cli.commands.jobs import Api, AsJson, api_url, open_client
 from cli.operation_tables import failures_table, queue_table, workers_table
 from cli.tables import jobs_table
 from cli.terminal import out, print_json, say
@@ -27,7 +27,7 @@ def jobs(
 ) -> None:
     """List jobs, the newest first."""
     query = {} if state is None else {"state": state}
-    with ApiClient(api_url(api)) as client:
+    with open_client(api) as client:
         found = list(islice(client.pages("/v1/jobs", limit=min(limit, 200), **query), limit))
     print_json(found) if as_json else out.print(jobs_table(found))
 
@@ -40,7 +40,7 @@ def failures(
 ) -> None:
     """List recordings that failed or are incomplete: why, whether a retry helps, and what to do."""
     path = "/v1/failures" if job_id is None else f"/v1/jobs/{job_id}/failures"
-    with ApiClient(api_url(api)) as client:
+    with open_client(api) as client:
         found = list(islice(client.pages(path, limit=min(limit, 200)), limit))
     if as_json:
         print_json(found)

@@ -44,13 +44,14 @@ def up(
     ] = True,
 ) -> None:
     """Start the API and the workers, and keep them running until Ctrl-C or SIGTERM."""
-    from cli.service import listen, prepare_database, service_commands, url_of, wait_until_ready
+    from cli.service import check_keys, listen, prepare_database, service_commands, url_of, wait_until_ready
     from cli.supervisor import Supervisor
 
     settings = _settings(api_host=host, api_port=port, data_dir=data_dir)
     with _stop_on_signals() as stop, listen(settings.api_host, settings.api_port) as listening:
         commands = service_commands(settings, listening, model_worker=model_worker)
         prepare_database(settings)
+        check_keys(settings, listening.getsockname()[0])
         supervisor = Supervisor(commands, tell=say)
         url = url_of(listening)
         try:

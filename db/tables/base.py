@@ -32,6 +32,12 @@ class Table(DeclarativeBase):
     }
 
 
+class OfTenant:
+    """What the tables have in common whose rows belong to a tenant: see ``db.database``."""
+
+    tenant: Mapped[str] = mapped_column(String(64))
+
+
 def id_column() -> Mapped[str]:
     """Return a primary key that makes its own ids."""
     return mapped_column(Id, primary_key=True, default=new_id)

@@ -16,10 +16,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Table, created_column, id_column, tenant_column
+from db.tables.base import OfTenant, Table, created_column, id_column, tenant_column
 
 
-class Result(Table):
+class Result(OfTenant, Table):
     """The answer to one request for one chunk; unique, whatever was run twice."""
 
     __tablename__ = "results"
@@ -49,7 +49,7 @@ class Result(Table):
     created_at: Mapped[datetime] = created_column()
 
 
-class Segment(Table):
+class Segment(OfTenant, Table):
     """An utterance of a transcript."""
 
     __tablename__ = "segments"
@@ -80,7 +80,7 @@ class Segment(Table):
     created_at: Mapped[datetime] = created_column()
 
 
-class Annotation(Table):
+class Annotation(OfTenant, Table):
     """Anything else that was found on the timeline: a caption, an emotion."""
 
     __tablename__ = "annotations"
@@ -108,7 +108,7 @@ class Annotation(Table):
     created_at: Mapped[datetime] = created_column()
 
 
-class Summary(Table):
+class Summary(OfTenant, Table):
     """What one request found, said of the whole recording."""
 
     __tablename__ = "summaries"

@@ -18,11 +18,13 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.states import IfSeen, JobState, LinkState, SourceKind, SourceState
-from db.tables.base import Table, created_column, id_column, one_of, tenant_column, where_there
+from db.tables.base import OfTenant, Table, created_column, id_column, one_of, tenant_column, where_there
 from db.types import Id
 
+UNFINISHED = "state IN ('queued', 'running')"
 
-class Job(Table):
+
+class Job(OfTenant, Table):
     """One submission: sources, tasks, options."""
 
     __tablename__ = "jobs"
@@ -32,6 +34,12 @@ class Job(Table):
         Index(None, "state"),
         where_there("ix_jobs_retry_of", "retry_of"),
         where_there("ix_jobs_expires_at", "expires_at"),
+        Index(
+            "ix_jobs_unfinished",
+            "tenant",
+            postgresql_where=text(UNFINISHED),
+            sqlite_where=text(UNFINISHED),
+        ),
     )
 
     id: Mapped[str] = id_column()
@@ -59,7 +67,7 @@ class Job(Table):
     finished_at: Mapped[datetime | None]
 
 
-class JobRecording(Table):
+class JobRecording(OfTenant, Table):
     """One source of a job and how far it has come; ``recording_id`` is set once the object has been found."""
 
     __tablename__ = "job_recordings"
@@ -99,7 +107,7 @@ class JobRecording(Table):
     finished_at: Mapped[datetime | None]
 
 
-class JobRequest(Table):
+class JobRequest(OfTenant, Table):
     """Which job asked which request."""
 
     __tablename__ = "job_requests"
@@ -110,7 +118,7 @@ class JobRequest(Table):
     position: Mapped[int]
 
 
-class Event(Table):
+class Event(OfTenant, Table):
     """What happened to a job, append-only."""
 
     __tablename__ = "events"
@@ -127,7 +135,7 @@ class Event(Table):
     at: Mapped[datetime] = created_column()
 
 
-class JobSource(Table):
+class JobSource(OfTenant, Table):
     """A prefix or a manifest of a job: it becomes recordings page by page; ``cursor`` says how far it is."""
 
     __tablename__ = "job_sources"
@@ -156,7 +164,7 @@ class JobSource(Table):
     finished_at: Mapped[datetime | None]
 
 
-class SourceError(Table):
+class SourceError(OfTenant, Table):
     """A line of a manifest that could not be taken, and why; the first thousand of each manifest."""
 
     __tablename__ = "source_errors"

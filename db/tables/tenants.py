@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Float, String
+from sqlalchemy import Float, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.tables.base import Table, created_column, id_column, tenant_column
+from db.tables.base import OfTenant, Table, created_column, id_column, tenant_column
 from db.types import Id
 
 
@@ -20,11 +20,10 @@ class Tenant(Table):
     id: Mapped[str] = mapped_column(String(64), primary_key=True)
     weight: Mapped[float] = mapped_column(Float, default=1.0)  # its share of the workers, beside the others'
     max_queued: Mapped[int | None]  # recordings that may wait; none: the service's limit
-    virtual_time: Mapped[float] = mapped_column(Float, default=0.0)  # of its newest ready pass
     created_at: Mapped[datetime] = created_column()
 
 
-class ApiKey(Table):
+class ApiKey(OfTenant, Table):
     """A key of a tenant; only a keyed hash of it is stored."""
 
     __tablename__ = "api_keys"
@@ -41,10 +40,11 @@ class ApiKey(Table):
     revoked_at: Mapped[datetime | None]
 
 
-class IdempotencyKey(Table):
+class IdempotencyKey(OfTenant, Table):
     """The first answer to a request with an idempotency key, given again to each that repeats it."""
 
     __tablename__ = "idempotency_keys"
+    __table_args__ = (Index(None, "created_at"),)
 
     tenant: Mapped[str] = mapped_column(String(64), primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)

@@ -9,11 +9,11 @@ from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.states import DeliveryState
-from db.tables.base import Table, created_column, id_column, one_of, tenant_column
+from db.tables.base import OfTenant, Table, created_column, id_column, one_of, tenant_column
 from db.types import Id
 
 
-class Webhook(Table):
+class Webhook(OfTenant, Table):
     """An address of a tenant that is told what happens to its jobs."""
 
     __tablename__ = "webhooks"
@@ -33,7 +33,7 @@ class Webhook(Table):
     disabled_at: Mapped[datetime | None]  # after failing for too long, or by its owner
 
 
-class WebhookDelivery(Table):
+class WebhookDelivery(OfTenant, Table):
     """One event on its way to one webhook; the payload is as it was when the event happened."""
 
     __tablename__ = "webhook_deliveries"
@@ -57,7 +57,7 @@ class WebhookDelivery(Table):
     finished_at: Mapped[datetime | None]
 
 
-class WebhookAttempt(Table):
+class WebhookAttempt(OfTenant, Table):
     """How one try to deliver went."""
 
     __tablename__ = "webhook_attempts"

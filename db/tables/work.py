@@ -21,10 +21,10 @@ from sqlalchemy import (
 from sqlalchemy.orm import Mapped, mapped_column
 
 from db.states import PassKind, PassState, RecordingState, RequestState
-from db.tables.base import Table, created_column, id_column, one_of, tenant_column, where_there
+from db.tables.base import OfTenant, Table, created_column, id_column, one_of, tenant_column, where_there
 
 
-class Recording(Table):
+class Recording(OfTenant, Table):
     """One audio object of a tenant in one version, decoded as ``mix`` or ``split``; jobs link to it, none owns it."""
 
     __tablename__ = "recordings"
@@ -66,7 +66,7 @@ class Recording(Table):
     planned_at: Mapped[datetime | None]
 
 
-class Request(Table):
+class Request(OfTenant, Table):
     """A task with options for one model. Jobs that ask the same share the row, and so the results."""
 
     __tablename__ = "requests"
@@ -82,7 +82,7 @@ class Request(Table):
     created_at: Mapped[datetime] = created_column()
 
 
-class RecordingRequest(Table):
+class RecordingRequest(OfTenant, Table):
     """How far one request has come on one recording, counted in chunks."""
 
     __tablename__ = "recording_requests"
@@ -99,7 +99,7 @@ class RecordingRequest(Table):
     created_at: Mapped[datetime] = created_column()
 
 
-class Chunk(Table):
+class Chunk(OfTenant, Table):
     """A piece of one channel: the owned spans tile the timeline; the heard span contains the owned one."""
 
     __tablename__ = "chunks"
@@ -125,7 +125,10 @@ class Chunk(Table):
     speech_samples: Mapped[int]
 
 
-class Pass(Table):
+READY_NOW = "state = 'ready' AND not_before IS NULL"  # what waits for a time stands in no claim's way
+
+
+class Pass(OfTenant, Table):
     """A unit of leased work: a plan, one chunk to understand, a finish, or what its kind says. Final rows stay so."""
 
     __tablename__ = "passes"
@@ -145,7 +148,19 @@ class Pass(Table):
             postgresql_where=text("state = 'failed'"),
             sqlite_where=text("state = 'failed'"),
         ),
-        Index(None, "job_id"),
+        Index(
+            "ix_passes_waiting",
+            "not_before",
+            postgresql_where=text("state = 'ready' AND not_before IS NOT NULL"),
+            sqlite_where=text("state = 'ready' AND not_before IS NOT NULL"),
+        ),
+        Index(
+            "ix_passes_flow",
+            *("tenant", "kind", "model", "priority", "virtual_time", "job_id"),
+            postgresql_where=text(READY_NOW),
+            sqlite_where=text(READY_NOW),
+        ),
+        Index("ix_passes_job", "job_id", "kind", "model", "id"),
         Index(None, "recording_id"),
         *(
             where_there(f"ix_passes_{column}", column)  # or each row that is deleted would read all passes
@@ -187,6 +202,6 @@ Index(
     Pass.priority.desc(),
     Pass.virtual_time,
     Pass.id,
-    postgresql_where=Pass.state == PassState.READY.value,
-    sqlite_where=Pass.state == PassState.READY.value,
+    postgresql_where=text(READY_NOW),
+    sqlite_where=text(READY_NOW),
 )

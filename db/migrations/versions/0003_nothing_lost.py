@@ -22,6 +22,7 @@ branch_labels = None
 depends_on = None
 
 LINK_CHECKS = {"state": "queued understanding finishing succeeded partial failed cancelled skipped"}
+READY_NOW = "state = 'ready' AND not_before IS NULL"
 PASS_CHECKS = {"kind": "plan understand finish expand deliver retire"}
 
 
@@ -61,18 +62,16 @@ def _create_tenants() -> None:
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("tenant", "key", name=op.f("pk_idempotency_keys")),
     )
+    op.create_index("ix_idempotency_keys_created_at", "idempotency_keys", ["created_at"])
     op.create_table(
         "tenants",
         sa.Column("id", sa.String(length=64), nullable=False),
         sa.Column("weight", sa.Float(), nullable=False),
         sa.Column("max_queued", sa.Integer(), nullable=True),
-        sa.Column("virtual_time", sa.Float(), nullable=False),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_tenants")),
     )
-    op.execute(
-        "INSERT INTO tenants (id, weight, virtual_time, created_at) VALUES ('default', 1.0, 0.0, CURRENT_TIMESTAMP)"
-    )
+    op.execute("INSERT INTO tenants (id, weight, created_at) VALUES ('default', 1.0, CURRENT_TIMESTAMP)")
 
 
 def _create_sources() -> None:
@@ -234,6 +233,10 @@ def _alter_jobs() -> None:
         postgresql_where=sa.text("state IN ('failed', 'partial')"),
         sqlite_where=sa.text("state IN ('failed', 'partial')"),
     )
+    unfinished = sa.text("state IN ('queued', 'running')")
+    op.create_index(
+        "ix_jobs_unfinished", "jobs", ["tenant"], postgresql_where=unfinished, sqlite_where=unfinished
+    )
     with _altered("events", {}) as table:
         table.drop_constraint("fk_events_job_id", type_="foreignkey")
 
@@ -255,12 +258,12 @@ def _alter_work() -> None:
         table.add_column(sa.Column("delivery_id", Id(), nullable=True))
         table.create_foreign_key("fk_passes_source_id", "job_sources", ["source_id"], ["id"])
         table.create_foreign_key("fk_passes_delivery_id", "webhook_deliveries", ["delivery_id"], ["id"])
-    op.create_index(
-        "ix_passes_ready",
-        "passes",
-        ["kind", "model", sa.literal_column("priority DESC"), "virtual_time", "id"],
-        postgresql_where=sa.text("state = 'ready'"),
-        sqlite_where=sa.text("state = 'ready'"),
+    op.drop_index("ix_passes_job_id", table_name="passes")
+    op.create_index("ix_passes_job", "passes", ["job_id", "kind", "model", "id"])
+    indexes: tuple[tuple[str, list[Any], str], ...] = (
+        ("ready", ["kind", "model", sa.literal_column("priority DESC"), "virtual_time", "id"], READY_NOW),
+        ("flow", ["tenant", "kind", "model", "priority", "virtual_time", "job_id"], READY_NOW),
+        ("waiting", ["not_before"], "state = 'ready' AND not_before IS NOT NULL"),
     )
     op.create_index(
         "ix_passes_failed",
@@ -269,6 +272,9 @@ def _alter_work() -> None:
         postgresql_where=sa.text("state = 'failed'"),
         sqlite_where=sa.text("state = 'failed'"),
     )
+    for name, columns, condition in indexes:
+        where = sa.text(condition)
+        op.create_index(f"ix_passes_{name}", "passes", columns, postgresql_where=where, sqlite_where=where)
 
 
 def _index_what_is_deleted() -> None:

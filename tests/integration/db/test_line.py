@@ -484,23 +484,6 @@ def test_another_tenant_sees_and_shares_nothing(database: Database) -> None:
         assert list_job_recordings(session, "default", other) == []
 
 
-def test_the_claim_follows_the_partial_index_over_ready_rows(database: Database) -> None:
-    submit(database, uris=tuple(f"s3://b/{i}" for i in range(300)))
-    query = (
-        "SELECT id FROM passes WHERE state = 'ready' AND kind = 'plan' AND model = '' "
-        "ORDER BY priority DESC, virtual_time, id LIMIT 4"
-    )
-    with database.read() as session:
-        if database.is_sqlite:
-            rows = session.execute(text(f"EXPLAIN QUERY PLAN {query}")).all()
-        else:
-            session.execute(text("SET LOCAL enable_seqscan = off"))
-            rows = session.execute(text(f"EXPLAIN {query}")).all()
-    shown = " ".join(str(row) for row in rows)
-    assert "ix_passes_ready" in shown
-    assert "SORT" not in shown.upper()
-
-
 def test_a_pause_grows_and_has_an_end() -> None:
     assert [backoff_seconds(n, 1.0) for n in (1, 2, 3, 20)] == [1.0, 2.0, 4.0, 300.0]
     assert backoff_seconds(1, 0.0) == 0.5

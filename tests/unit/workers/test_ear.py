@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
@@ -38,9 +37,8 @@ def test_an_engine_that_is_gone_ends_its_process_and_the_pass_fails(
 
     ended: list[str] = []
     engine: Any = SimpleNamespace(revision="r1", clip_samples=None, open=open_clip)
-    context: Any = SimpleNamespace(database=SimpleNamespace(read=nullcontext))
+    context: Any = SimpleNamespace(understanding=SimpleNamespace(load=lambda claim: WORK))
     lease: Any = SimpleNamespace(claim=SimpleNamespace(tenant="default"), check=lambda: None)
-    monkeypatch.setattr(understand, "load_understand", lambda session, claim: WORK)
     monkeypatch.setattr(understand, "read_samples", lambda context, work: np.zeros(16_000, np.int16))
     ear = Ear(engine, "mini", end=lambda: ended.append("end"), crash=lambda: ended.append("crash"))
     with pytest.raises(type(error)):

@@ -1,0 +1,90 @@
+"""Do for many threads at once what each of them waits for: one transaction for all who have come meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from db.claims import Claim
+from db.database import Database
+from db.understanding import NewResult, UnderstandWork, Understood, complete_batch, load_batch
+
+MOST_AT_ONCE = 64
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+
+@dataclass
+class _Waiting(Generic[Item, Answer]):
+    item: Item
+    answer: Answer | Exception | None = None
+
+
+class Together(Generic[Item, Answer]):
+    """Call ``work`` with the items of all threads that wait for it, and give each thread its own answer.
+
+    Threads queue for a turn. The one that gets it works for all that wait, and the others find theirs done. Nobody
+    waits for company: a lone item is worked on at once.
+    """
+
+    def __init__(self, work: Callable[[Sequence[Item]], Sequence[Answer | Exception]]) -> None:
+        self._work = work
+        self._turn = threading.Lock()
+        self._guard = threading.Lock()
+        self._waiting: list[_Waiting[Item, Answer]] = []
+
+    def __call__(self, item: Item) -> Answer:
+        """Return the answer to ``item``; raises its exception, or what ``work`` raised for the whole batch."""
+        mine: _Waiting[Item, Answer] = _Waiting(item)
+        with self._guard:
+            self._waiting.append(mine)
+        with self._turn:
+            while mine.answer is None:  # with many before it, it may be in the second batch
+                self._do(self._take())
+        if isinstance(mine.answer, Exception):
+            raise mine.answer
+        return mine.answer
+
+    def _take(self) -> list[_Waiting[Item, Answer]]:
+        with self._guard:
+            taken, self._waiting = self._waiting[:MOST_AT_ONCE], self._waiting[MOST_AT_ONCE:]
+        return taken
+
+    def _do(self, batch: Sequence[_Waiting[Item, Answer]]) -> None:
+        answers: Sequence[Answer | Exception]
+        try:
+            answers = self._work([one.item for one in batch])
+        except Exception as error:  # noqa: BLE001  # it becomes the answer to each item of the batch
+            answers = [error] * len(batch)
+        for one, answer in zip(batch, answers, strict=True):
+            one.answer = answer
+
+
+class Understanding:
+    """What understand passes ask of the database, for all passes of a process at once.
+
+    A commit and a query cost nearly the same for one pass and for many.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.load: Together[Claim, UnderstandWork] = Together(self._load)
+        self._complete: Together[Understood, int] = Together(self._store)
+
+    def complete(self, claim: Claim, results: Sequence[NewResult]) -> int:
+        """Store one pass and return the finishes to ring for; when it returns, it is committed.
+
+        Raises ``LeaseLost``, ``JobCancelled``, or what the database raised.
+        """
+        return self._complete(Understood(claim, results))
+
+    def _load(self, claims: Sequence[Claim]) -> Sequence[UnderstandWork | Exception]:
+        with self._database.read() as session:
+            return load_batch(session, claims)
+
+    def _store(self, heard: Sequence[Understood]) -> Sequence[int | Exception]:
+        with self._database.write() as session:
+            return complete_batch(session, heard)
