@@ -15,7 +15,7 @@ from api.metrics import ServiceMetrics
 from api.openapi import DESCRIPTION, EVERYWHERE, describe_problems, operation_name
 from api.request_ids import RequestIds
 from api.request_log import RequestLog
-from api.routes import failures, health, job_actions, jobs, operations, recordings, tasks, uploads
+from api.routes import failures, health, job_actions, jobs, operations, recordings, tasks, uploads, webhooks
 from api.services import Services
 from db.database import Database
 from settings import Settings
@@ -55,7 +55,7 @@ def create_app(
         responses=EVERYWHERE,
         redirect_slashes=False,
     )
-    for module in (jobs, job_actions, failures, uploads, recordings, tasks, operations, health):
+    for module in (jobs, job_actions, failures, uploads, recordings, webhooks, tasks, operations, health):
         app.include_router(module.router)
     app.add_middleware(BodyLimit, uploads=uploads.PATH, max_upload_bytes=settings.max_upload_bytes)
     app.state.metrics = metrics = ServiceMetrics()

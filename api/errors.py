@@ -25,6 +25,7 @@ from db.database import DatabaseUnavailable
 from db.queries import NotFound
 from db.retrying import JobNotOver, NothingToAsk, NothingToRetry
 from db.upgrade import SchemaOutdated
+from db.webhooks import TooManyWebhooks, WebhookDisabled, WebhookExists
 from storage import StorageError
 
 logger = logging.getLogger(__name__)
@@ -130,6 +131,10 @@ def _not_found(error: NotFound) -> Failure:
     return Failure(404, error.code, "There is no such thing", str(error))
 
 
+def _webhook_conflict(error: WebhookExists | WebhookDisabled | TooManyWebhooks) -> Failure:
+    return Failure(409, error.code, "The webhook's state forbids it", str(error))
+
+
 def _database(error: Exception) -> Failure:
     # The driver's text may name hosts and users: it goes to the log, not to the client.
     return Failure(
@@ -191,6 +196,9 @@ _TABLE: Sequence[tuple[type[Exception], Callable[[Any], Failure]]] = (
     (NothingToRetry, _conflict),
     (NothingToAsk, _conflict),
     (NotAnOperator, _not_an_operator),
+    (WebhookExists, _webhook_conflict),
+    (WebhookDisabled, _webhook_conflict),
+    (TooManyWebhooks, _webhook_conflict),
     (BodyTooLarge, _body_too_large),
     (HTTPException, _http),
     (DatabaseUnavailable, _database),

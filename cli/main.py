@@ -8,7 +8,18 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from cli.commands import bench, database, demo, doctor, evaluate, job_actions, jobs, operations, service
+from cli.commands import (
+    bench,
+    database,
+    demo,
+    doctor,
+    evaluate,
+    job_actions,
+    jobs,
+    operations,
+    service,
+    webhooks,
+)
 from cli.errors import CliError
 from cli.terminal import err, plain
 from settings import InvalidSettings
@@ -55,6 +66,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("api")(service.api)
 app.command("worker")(service.worker)
 app.add_typer(database.app, name="db")
+app.add_typer(webhooks.app, name="webhooks")
 
 if __name__ == "__main__":
     app()

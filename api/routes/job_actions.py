@@ -18,6 +18,7 @@ from api.services import Services, Wired
 from api.submissions import MAX_TASKS, refuse_twice
 from api.tenancy import Tenant
 from db import queries
+from db.announcing import announced
 from db.cancelling import cancel_job as cancel
 from db.deleting import delete_job as delete
 from db.retrying import ask_more
@@ -77,6 +78,7 @@ def cancel_job(job_id: Id, services: Wired, tenant: Tenant) -> JobDetail:
         job = cancel(session, tenant, job_id, actor=ACTOR)
         shown = _show(session, tenant, job)
     ring(services, PassKind.RETIRE, 1)
+    ring(services, PassKind.DELIVER, announced(session))
     return shown
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -16,6 +17,7 @@ from api.dry_run_views import DryRunView
 from api.dry_runs import DryRun
 from api.inputs import Input
 from api.job_views import (
+    AcceptedJob,
     JobDetail,
     JobRecordingView,
     JobSummary,
@@ -27,10 +29,12 @@ from api.job_views import (
 )
 from api.pages import MAX_LIMIT, MAX_POSITION, Cursor, Id, Page, make_page
 from api.problems import InvalidField, Problem
+from api.routes.webhooks import webhook_of_job
 from api.services import Services, Wired
 from api.submissions import Source, Submission
 from api.tenancy import Tenant
 from db import queries
+from db.announcing import announced
 from db.links import NewLink
 from db.states import IfSeen, JobState, LinkState, PassKind, RecordingState, SourceKind
 from db.submitting import NewJob, NewRequest, NewSource, submit_job
@@ -101,7 +105,7 @@ def create_job(
     response: Response,
     services: Wired,
     tenant: Tenant,
-) -> JobDetail | DryRunView:
+) -> AcceptedJob | DryRunView:
     """Accept the job; the work begins at once and goes on when this request has ended.
 
     A dry run stores nothing and answers with status 200 what the job would hear.
@@ -131,14 +135,16 @@ def create_job(
     )
     with services.database.write() as session:
         check_references(session, tenant, submission.tasks)
-        job = submit_job(session, new)
+        webhook = webhook_of_job(session, tenant, submission.webhook, services)
+        job = submit_job(session, replace(new, webhook_id=None if webhook is None else webhook.id))
         session.flush()
         session.refresh(job)
         shown = _shown(session, tenant, job)
     ring(services, PassKind.PLAN, len(new.uris))
     ring(services, PassKind.EXPAND, len(new.sources))
+    ring(services, PassKind.DELIVER, announced(session))
     response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return shown
+    return AcceptedJob(**vars(shown), webhook=webhook)
 
 
 def _shown(session: Session, tenant: str, job: Job) -> JobDetail:
