@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test lint fmt bench map docs clean setup chaos mutants bench-ingest bench-engine bench-mini bench-longform bench-archive bench-service
+.PHONY: run test lint fmt bench map docs clean setup chaos mutants bench-ingest bench-engine bench-mini bench-longform bench-archive bench-service bench-mutations
 
 run: $(VENV)/.stamp-run
 	$(BIN)/earwitness demo
@@ -50,6 +50,9 @@ bench-archive: $(VENV)/.stamp-dev # takes minutes: a 10-hour recording is planne
 
 bench-service: $(VENV)/.stamp-dev # with both cores idle; starts PostgreSQL and Redis from wheels
 	PYTHONPATH=.:tests $(BIN)/python -m bench.service $(ARGS)
+
+bench-mutations: $(VENV)/.stamp-dev # 300 damaged recordings, each through all that a CPU worker does
+	$(BIN)/python -m bench.mutations
 
 map: # what each module owns, from its first sentence
 	@$(PYTHON) -m tools.map

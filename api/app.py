@@ -16,7 +16,7 @@ from api.metrics import ServiceMetrics
 from api.openapi import DESCRIPTION, EVERYWHERE, KEYED, describe_problems, operation_name
 from api.request_ids import RequestIds
 from api.request_log import RequestLog
-from api.routes import failures, health, job_actions, jobs, operations, recordings, tasks, uploads
+from api.routes import failures, health, job_actions, jobs, operations, recordings, tasks, uploads, webhooks
 from api.services import Services
 from api.tenancy import current_tenant, is_loopback
 from db.database import Database
@@ -70,7 +70,7 @@ def create_app(
         responses=EVERYWHERE,
         redirect_slashes=False,
     )
-    for module in (jobs, job_actions, failures, uploads, recordings, tasks):
+    for module in (jobs, job_actions, failures, uploads, recordings, webhooks, tasks):
         app.include_router(module.router, dependencies=[Depends(current_tenant)], responses=KEYED)
     for module in (operations, health):
         app.include_router(module.router)

@@ -28,6 +28,7 @@ from db.idempotency import KeyInFlight, KeyReused
 from db.queries import NotFound
 from db.retrying import JobNotOver, NothingToAsk, NothingToRetry
 from db.upgrade import SchemaOutdated
+from db.webhooks import TooManyWebhooks, WebhookDisabled, WebhookExists
 from storage import StorageError
 
 logger = logging.getLogger(__name__)
@@ -154,6 +155,10 @@ def _not_found(error: NotFound) -> Failure:
     return Failure(404, error.code, "There is no such thing", str(error))
 
 
+def _webhook_conflict(error: WebhookExists | WebhookDisabled | TooManyWebhooks) -> Failure:
+    return Failure(409, error.code, "The webhook's state forbids it", str(error))
+
+
 def _database(error: Exception) -> Failure:
     # The driver's text may name hosts and users: it goes to the log, not to the client.
     return Failure(
@@ -219,6 +224,9 @@ _TABLE: Sequence[tuple[type[Exception], Callable[[Any], Failure]]] = (
     (TooManyQueued, _too_many_queued),
     (KeyInFlight, _in_flight),
     (KeyReused, _reused),
+    (WebhookExists, _webhook_conflict),
+    (WebhookDisabled, _webhook_conflict),
+    (TooManyWebhooks, _webhook_conflict),
     (BodyTooLarge, _body_too_large),
     (HTTPException, _http),
     (DatabaseUnavailable, _database),

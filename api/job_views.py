@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 
 from api.recording_views import ErrorView, RecordingView, show_error, show_recording
+from api.webhook_views import JobWebhook
 from db.queries import Progress
 from db.states import IfSeen, JobState, LinkState, SourceKind, SourceState
 from db.tables import Job, JobRecording, JobSource, Recording, Request, SourceError
@@ -59,6 +60,7 @@ class JobSummary(BaseModel):
         description="What it does with objects that the archive has: skip, reuse or redo."
     )
     sources_open: int = Field(description="Prefixes and manifests that still bring recordings.", examples=[0])
+    webhook_id: str | None = Field(description="The webhook that it named: see /v1/webhooks.")
     recordings: Counts = Field(description="Its recordings, counted.")
     created_at: datetime = Field(description="When it was accepted.")
     started_at: datetime | None = Field(description="When the first work on it began.")
@@ -99,6 +101,12 @@ class JobDetail(JobSummary):
     sources: list[SourceView] = Field(description="Its prefixes and manifests.")
     requests: list[RequestView] = Field(description="What the job asked, in its order.")
     progress: ProgressView = Field(description="How far it is.")
+
+
+class AcceptedJob(JobDetail):
+    """A job that was just accepted."""
+
+    webhook: JobWebhook | None = Field(description="The webhook that it named, with its secret if it is new.")
 
 
 class JobRecordingView(BaseModel):
@@ -187,6 +195,7 @@ def _summary(job: Job) -> dict[str, Any]:
         "tracking": job.tracking,
         "if_seen": job.if_seen,
         "sources_open": job.sources_open,
+        "webhook_id": job.webhook_id,
         "recordings": Counts(
             total=job.recordings_total,
             succeeded=job.recordings_done - job.recordings_partial,

@@ -88,7 +88,7 @@ class ServiceMetrics:
     """All metrics of one API process."""
 
     def __init__(self) -> None:
-        disable_created_metrics()  # a second sample for each, which says when it began
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second sample for each, which says when it began
         self._registry = CollectorRegistry()
         self.requests = RequestMetrics(self._registry)
 

@@ -183,6 +183,13 @@ class Submission(Input):
         description="Store nothing and answer what the job would hear: see also the parameter `dry_run`.",
     )
     priority: int = Field(0, ge=0, le=MAX_PRIORITY, description="A higher one runs sooner.")
+    webhook: str | None = Field(
+        None,
+        max_length=2_048,
+        description="An `https://` URL that is told how this job ended, beside the webhooks of all jobs. The first "
+        "job that names it gets its secret in the answer.",
+        examples=["https://example.com/earwitness"],
+    )
     ttl_hours: float | None = Field(
         None,
         gt=0,

@@ -20,6 +20,7 @@ from cli.commands import (
     operations,
     service,
     tenants,
+    webhooks,
 )
 from cli.errors import CliError
 from cli.terminal import err, plain
@@ -71,6 +72,7 @@ app.command("worker")(service.worker)
 app.add_typer(database.app, name="db")
 app.add_typer(keys.app, name="keys")
 app.add_typer(tenants.app, name="tenants")
+app.add_typer(webhooks.app, name="webhooks")
 
 if __name__ == "__main__":
     app()

@@ -137,11 +137,43 @@ def _minute(at: datetime | None) -> str:
     return "never" if at is None else f"{at:%Y-%m-%d %H:%M}"
 
 
+def webhooks_table(webhooks: Iterable[Json]) -> Table:
+    """Return one row for each webhook, with whether it works."""
+    table = _table("webhook", "state", "URL, whose jobs, and events")
+    for webhook in webhooks:
+        whose = "all jobs" if webhook["of_all_jobs"] else "jobs that name it"
+        facts = [webhook["url"], whose, *webhook["events"]]
+        table.add_row(webhook["id"], plain(*_webhook_state(webhook)), plain("\n".join(facts)))
+    return table
+
+
+def _webhook_state(webhook: Json) -> tuple[str, str]:
+    if webhook["disabled_at"]:
+        return f"disabled {webhook['disabled_at'][:19]}", "red"
+    if webhook["failing_since"]:
+        return f"failing since {webhook['failing_since'][:19]}", "yellow"
+    return "works", "green"
+
+
+def deliveries_table(deliveries: Iterable[Json]) -> Table:
+    """Return one row for each delivery, with how its tries went."""
+    table = _table("delivery", "state", "event and tries")
+    for delivery in deliveries:
+        tries = [
+            f"{one['number']}: {one['error_message'] or one['status_code']} ({one['duration_ms']} ms)"
+            for one in delivery["attempts"]
+        ]
+        happened = f"{delivery['kind']} {delivery['created_at'][:19].replace('T', ' ')}"
+        colour = {"delivered": "green", "pending": ""}.get(delivery["state"], "red")
+        table.add_row(delivery["id"], plain(delivery["state"], colour), plain("\n".join([happened, *tries])))
+    return table
+
+
 def _table(*columns: str) -> Table:
     """Return a table that cuts nothing: job ids stay in one piece, texts go on in the next line."""
     table = Table(box=None)
     for column in columns:
-        whole = column == "job"
+        whole = column in ("job", "webhook", "delivery")
         table.add_column(column, overflow="fold", no_wrap=whole, min_width=36 if whole else None)
     return table
 

@@ -55,6 +55,7 @@ class Claim:
     recording_id: str | None = None
     chunk_id: str | None = None
     source_id: str | None = None
+    delivery_id: str | None = None
     request_ids: tuple[str, ...] = field(default=())
     attempts: int = 1
 
@@ -196,6 +197,7 @@ def _claim_of(row: Pass, worker: str) -> Claim:
         recording_id=row.recording_id,
         chunk_id=row.chunk_id,
         source_id=row.source_id,
+        delivery_id=row.delivery_id,
         request_ids=tuple(row.request_ids),
         attempts=row.attempts,
     )

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
+from db.announcing import TELLABLE, Happening, announce
 from db.statements import insert_rows
 from db.tables import Event
 from db.types import new_id
@@ -24,9 +25,13 @@ def record_event(
     pass_id: str | None = None,
     data: Mapping[str, Any] | None = None,
 ) -> None:
-    """Append one event; it commits or vanishes with the transaction that it tells about."""
+    """Append one event, and open its deliveries to webhooks; all commit or vanish with what they tell about.
+
+    ``announcing.announced`` says for how many deliveries to ring after the commit.
+    """
+    event_id = new_id()
     row = {
-        "id": new_id(),
+        "id": event_id,
         "tenant": tenant,
         "job_id": job_id,
         "job_recording_id": job_recording_id,
@@ -35,7 +40,9 @@ def record_event(
         "actor": actor,
         "data": dict(data or {}),
     }
-    session.execute(insert(Event).values(**row))
+    at = session.scalars(insert(Event).values(**row).returning(Event.at)).one()
+    if kind in TELLABLE:
+        announce(session, Happening(event_id, kind, at, tenant, job_id, job_recording_id))
 
 
 def record_events(session: Session, kind: str, rows: Sequence[Mapping[str, Any]], *, actor: str) -> None:

@@ -6,6 +6,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from db.claims import Claim, Failure, count_crash, fail_attempt, lock_job_of
+from db.delivering import retake_delivery
 from db.settling import Outcome, close_source, settle_recording
 from db.statements import count_moved
 from db.states import LinkState, PassKind, PassState, RecordingState
@@ -18,6 +19,8 @@ def fail_pass(session: Session, claim: Claim, failure: Failure, *, jitter: float
 
     Raises ``LeaseLost`` and ``JobCancelled``.
     """
+    if claim.kind == PassKind.DELIVER:
+        return retake_delivery(session, claim, failure, jitter=jitter)
     claim = lock_job_of(session, claim, exclusive=claim.kind != PassKind.UNDERSTAND)
     state = fail_attempt(session, claim, failure, jitter=jitter)
     if state == PassState.FAILED:
@@ -27,6 +30,9 @@ def fail_pass(session: Session, claim: Claim, failure: Failure, *, jitter: float
 
 def return_expired(session: Session, claim: Claim, *, jitter: float = 0.5) -> PassState:
     """Take back the pass of a worker that fell silent. Any process may call it; raises ``LeaseLost`` if it was late."""
+    if claim.kind == PassKind.DELIVER:
+        silent = Failure("worker_crashed", f"worker {claim.worker} stopped answering", retryable=True)
+        return retake_delivery(session, claim, silent, expired=True, jitter=jitter)
     claim = lock_job_of(session, claim, exclusive=claim.kind != PassKind.UNDERSTAND)
     state, failure = count_crash(session, claim, jitter=jitter)
     if state == PassState.FAILED:

@@ -206,7 +206,7 @@ def _copy_sources(session: Session, old: Job, new: Job) -> int:
         session.add(copy)
         session.flush()
         row = {"tenant": new.tenant, "kind": PassKind.EXPAND, "job_id": new.id, "source_id": copy.id}
-        insert_rows(session, Pass, [{"id": new_id(), "priority": new.priority, **row}])
+        insert_ready(session, [{"priority": new.priority, **row}])
     new.sources_open = len(failed)
     session.flush()
     return len(failed)

@@ -53,6 +53,7 @@ class NewJob:
     tracking: str | None = None
     if_seen: IfSeen = IfSeen.REUSE
     ttl_hours: float | None = None  # from now on; then it is deleted with all that no other job links to
+    webhook_id: str | None = None  # besides those that are told of all jobs
 
     def __post_init__(self) -> None:
         if not (self.uris or self.sources) or not self.requests:
@@ -77,6 +78,7 @@ def submit_job(session: Session, new: NewJob, *, actor: str = "api") -> Job:
         tracking=new.tracking,
         if_seen=new.if_seen,
         expires_at=None if new.ttl_hours is None else database_now(new.ttl_hours * 3600),
+        webhook_id=new.webhook_id,
     )
     session.add(job)
     session.flush()

@@ -185,17 +185,30 @@ class _Child:
 
     def expect_end(self) -> None:
         """Wait for the process to end well."""
-        with suppress(subprocess.TimeoutExpired):
-            if self._process.wait(_EXIT_SECONDS) == 0:
-                return
-        raise self._why_it_ended()
+        self._await_exit(_EXIT_SECONDS)
+        self.kill()
+        if self._process.returncode != 0:
+            raise self._why_it_ended()
 
     def kill(self) -> None:
-        """End the child and whatever it may have started."""
-        if self._process.poll() is None:
-            with suppress(ProcessLookupError):
+        """End the child and whatever it may have started, also when it has ended by itself and left that behind."""
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError, PermissionError):  # nobody of the group lives
                 os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+            self._process.wait()
+
+    def _await_exit(self, seconds: float) -> None:
+        """Wait for the child to exit, and do not collect it: while it is a zombie its group is nobody else's."""
+        if not hasattr(os, "waitid"):
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(seconds)
+            return
+        until = time.monotonic() + seconds
+        look = os.WEXITED | os.WNOHANG | os.WNOWAIT
+        while self._process.returncode is None and os.waitid(os.P_PID, self._process.pid, look) is None:
+            if time.monotonic() > until:
+                return
+            time.sleep(0.002)
 
     def _wait(self) -> set[int]:
         """Wait until a pipe has something; take in report and stderr, leave samples to the caller."""
@@ -218,8 +231,7 @@ class _Child:
         return ready
 
     def _why_it_ended(self) -> DecodeTimeout | DecodeCrashed:
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(1.0)
+        self._await_exit(1.0)
         self.kill()
         status = self._process.returncode
         if status == -signal.SIGXCPU:

@@ -33,6 +33,7 @@ def confine(memory_bytes: int, cpu_seconds: int) -> dict[str, bool]:
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)  # pipes are not files: nothing else needs writing
     _limit(resource.RLIMIT_NOFILE, _OPEN_FILES)
+    _limit(resource.RLIMIT_NPROC, 0)  # neither processes nor threads; the kernel exempts root from it
     # SIGXCPU at the soft limit tells a used-up budget from a SIGKILL that came from elsewhere.
     _limit(resource.RLIMIT_CPU, cpu_seconds, grace=_CPU_GRACE_SECONDS)
     _limit(resource.RLIMIT_AS, memory_bytes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from functools import cached_property
 from pathlib import Path
@@ -130,6 +131,19 @@ class Settings(BaseSettings):
         1_000_000, ge=1, description="Most recordings of one job, and most lines of one manifest."
     )
     max_manifest_bytes: int = Field(2**28, ge=1, description="Largest manifest, unpacked.")
+    webhook_allow_private: bool = Field(
+        False,
+        description="Whether webhooks may lead into private networks, over http and on any port too.",
+    )
+    webhook_retry_seconds: Annotated[tuple[float, ...], NoDecode] = Field(
+        (5.0, 60.0, 300.0, 1800.0, 7200.0, 21600.0, 43200.0, 86400.0),
+        description="Pauses before the second try of a delivery, the third and so on, separated by ','.",
+    )
+    webhook_disable_seconds: float = Field(
+        5 * 86400.0,
+        gt=0,
+        description="A webhook that has failed for so long, and never succeeded, is disabled.",
+    )
     alive_file: Path | None = Field(
         None,
         description="File that a worker touches whenever it looks for work; its age tells whether it lives.",
@@ -152,6 +166,18 @@ class Settings(BaseSettings):
     def _split_roots(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(Path(part) for part in value.split(os.pathsep) if part)
+        return value
+
+    @field_validator("webhook_retry_seconds", mode="before")
+    @classmethod
+    def _split_pauses(cls, value: object) -> object:
+        return tuple(part for part in value.split(",") if part) if isinstance(value, str) else value
+
+    @field_validator("webhook_retry_seconds")
+    @classmethod
+    def _real_pauses(cls, value: tuple[float, ...]) -> tuple[float, ...]:
+        if not all(0 <= pause < math.inf for pause in value):
+            raise ValueError("a pause is a number of seconds, 0 or more")
         return value
 
     @field_validator("database_url")

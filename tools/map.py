@@ -14,6 +14,7 @@ PACKAGES = (
     "db",
     "settings",
     "samples",
+    "webhooks",
     "workers",
     "api",
     "cli",

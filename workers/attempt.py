@@ -13,6 +13,7 @@ from db.claims import Claim, Failure, JobCancelled, LeaseLost, release
 from db.failures import fail_pass
 from settings.logs import about
 from workers.context import WorkerContext
+from workers.doorbell import ring_deliveries
 from workers.leases import Lease, LeaseKeeper, WorkerStopping
 
 logger = logging.getLogger(__name__)
@@ -85,6 +86,7 @@ def _give_back(context: WorkerContext, claim: Claim) -> None:
 def _report(context: WorkerContext, claim: Claim, failure: Failure) -> None:
     with context.database.write() as session:
         fail_pass(session, claim, failure, jitter=random.random())  # noqa: S311  # spreads retries, guards nothing
+    ring_deliveries(context.doorbell, session)
 
 
 def _guarded(context: WorkerContext, claim: Claim, report: Callable[[], None]) -> None:

@@ -1,12 +1,14 @@
-"""Be the CPU worker process: expand, plan, finish and retire. Free of torch."""
+"""Be the CPU worker process: expand, plan, finish, deliver and retire. Free of torch."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
+from db.delivering import claim_deliveries
 from db.states import PassKind
 from workers.context import WorkerContext
+from workers.deliver import DELIVER_PLACES, deliver
 from workers.expand import expand
 from workers.finish import finish
 from workers.plan import plan
@@ -22,6 +24,7 @@ def open_lanes(context: WorkerContext) -> Sequence[Lane]:
         Lane(PassKind.EXPAND, 1, expand),
         Lane(PassKind.PLAN, places, plan),
         Lane(PassKind.FINISH, places, finish),
+        Lane(PassKind.DELIVER, DELIVER_PLACES, deliver, claim=claim_deliveries),
         Lane(PassKind.RETIRE, 1, retire),
     ]
 

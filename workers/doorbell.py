@@ -8,6 +8,9 @@ import threading
 import time
 from typing import Protocol
 
+from sqlalchemy.orm import Session
+
+from db.announcing import announced
 from db.states import PassKind
 from settings import Settings
 
@@ -75,6 +78,12 @@ class CeleryDoorbell:
             except Exception as error:  # noqa: BLE001  # any broker trouble means the same: workers poll
                 silent_until = time.monotonic() + BREAK_SECONDS
                 logger.warning("the broker does not answer (%s); workers poll meanwhile", error)
+
+
+def ring_deliveries(doorbell: Doorbell, session: Session) -> None:
+    """Ring for the deliveries that a session opened, after its commit."""
+    if count := announced(session):
+        doorbell.ring(PassKind.DELIVER, count=count)
 
 
 def open_doorbell(settings: Settings) -> Doorbell:

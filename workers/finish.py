@@ -10,6 +10,7 @@ from db.tables import Chunk, Result
 from pipeline.stitching import stitch
 from pipeline.tasks.findings import Annotation, Part, Segment, Word, milliseconds
 from workers.context import WorkerContext
+from workers.doorbell import ring_deliveries
 from workers.leases import Lease
 
 
@@ -21,6 +22,7 @@ def finish(context: WorkerContext, lease: Lease) -> None:
     lease.check()
     with context.database.write() as session:
         complete_finish(session, lease.claim, findings)
+    ring_deliveries(context.doorbell, session)
 
 
 def find(work: FinishWork, request: HeardRequest) -> NewFindings:

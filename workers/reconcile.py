@@ -121,7 +121,8 @@ def ring_for_ready(context: WorkerContext) -> None:
             .group_by(Pass.kind, Pass.model)
         ).all()
     for kind, model, count in rows:
-        context.doorbell.ring(PassKind(kind), model, count)
+        # The queues of webhooks are one to Celery: any worker delivers to any of them.
+        context.doorbell.ring(PassKind(kind), "" if kind == PassKind.DELIVER else model, count)
 
 
 def sweep_scratch(context: WorkerContext) -> None:

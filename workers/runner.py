@@ -33,6 +33,7 @@ class Lane:
     places: int
     work: Work
     model: str = ""
+    claim: Callable[..., list[Claim]] = claim_passes
     device: str | None = None
     numbers: Callable[[], Mapping[str, float]] = dict  # what the engine behind it counts
     _free: threading.BoundedSemaphore = field(init=False, repr=False)
@@ -210,7 +211,7 @@ class Runner:
     def _claim(self, lane: Lane, places: int) -> list[Claim]:
         try:
             with self._context.database.write() as session:
-                claims = claim_passes(
+                claims = lane.claim(
                     session,
                     lane.kind,
                     self._context.name,

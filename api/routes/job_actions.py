@@ -19,6 +19,7 @@ from api.services import Services, Wired
 from api.submissions import MAX_TASKS, refuse_twice
 from api.tenancy import Tenant
 from db import queries
+from db.announcing import announced
 from db.cancelling import cancel_job as cancel
 from db.deleting import delete_job as delete
 from db.retrying import ask_more
@@ -81,6 +82,7 @@ def cancel_job(job_id: Id, services: Wired, tenant: Tenant, once: OnceOnly) -> J
         shown = _show(session, tenant, job)
         once.keep(session, 200, shown)
     ring(services, PassKind.RETIRE, 1)
+    ring(services, PassKind.DELIVER, announced(session))
     return shown
 
 

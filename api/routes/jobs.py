@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -17,6 +18,7 @@ from api.dry_runs import DryRun
 from api.idempotency import OnceOnly
 from api.inputs import Input
 from api.job_views import (
+    AcceptedJob,
     JobDetail,
     JobRecordingView,
     JobSummary,
@@ -28,10 +30,12 @@ from api.job_views import (
 )
 from api.pages import MAX_LIMIT, MAX_POSITION, Cursor, Id, Page, make_page
 from api.problems import InvalidField, Problem
+from api.routes.webhooks import webhook_of_job
 from api.services import Services, Wired
 from api.submissions import Source, Submission
 from api.tenancy import Tenant
 from db import queries
+from db.announcing import announced
 from db.links import NewLink
 from db.queries import Progress
 from db.states import IfSeen, JobState, LinkState, PassKind, RecordingState, SourceKind
@@ -89,7 +93,7 @@ class JobRecordingsQuery(Input):
     responses={
         200: {"model": DryRunView, "description": "What the job would hear: a dry run."},
         202: {
-            "model": JobDetail,
+            "model": AcceptedJob,
             "headers": {
                 "Location": {"description": "Where the job can be read.", "schema": {"type": "string"}}
             },
@@ -98,7 +102,7 @@ class JobRecordingsQuery(Input):
         413: {"model": Problem, "description": "The body is larger than 1 MiB."},
         429: {"model": Problem, "description": "Too many recordings are waiting; see Retry-After."},
     },
-    response_model=JobDetail | DryRunView,
+    response_model=AcceptedJob | DryRunView,
 )
 def create_job(
     submission: Submission,
@@ -107,7 +111,7 @@ def create_job(
     services: Wired,
     tenant: Tenant,
     once: OnceOnly,
-) -> JobDetail | DryRunView | Response:
+) -> AcceptedJob | DryRunView | Response:
     """Accept the job; the work begins at once and goes on when this request has ended.
 
     A dry run stores nothing and answers with status 200 what the job would hear.
@@ -143,15 +147,17 @@ def create_job(
         services.admission.admit(
             session, tenant, len(new.uris), own=settings.max_queued, total=settings.max_queued_total
         )
-        job = submit_job(session, new)
+        webhook = webhook_of_job(session, tenant, submission.webhook, services)
+        job = submit_job(session, replace(new, webhook_id=None if webhook is None else webhook.id))
         sources = queries.list_sources(session, tenant, job.id) if new.sources else []
         asked = queries.list_requests(session, tenant, job.id)
-        shown = show_job(job, asked, Progress.none(), sources)
-        once.keep(session, 202, shown, job_id=job.id)
+        accepted = AcceptedJob(**vars(show_job(job, asked, Progress.none(), sources)), webhook=webhook)
+        once.keep(session, 202, accepted, job_id=job.id)
     ring(services, PassKind.PLAN, len(new.uris))
     ring(services, PassKind.EXPAND, len(new.sources))
+    ring(services, PassKind.DELIVER, announced(session))
     response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return shown
+    return accepted
 
 
 def _shown(session: Session, tenant: str, job: Job) -> JobDetail:

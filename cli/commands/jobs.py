@@ -44,6 +44,9 @@ def submit(
     channels: Annotated[
         str, typer.Option(help="mix, or split for a stereo call with a speaker on each side.")
     ] = "mix",
+    webhook: Annotated[
+        str | None, typer.Option(help="URL to tell how the job ended; its secret is printed if it is new.")
+    ] = None,
     priority: Annotated[int, typer.Option(help="0 to 9; a higher one runs sooner.")] = 0,
     glob: Annotated[
         str | None, typer.Option(help="Which objects below the prefixes, such as '**/*.wav'.")
@@ -81,11 +84,14 @@ def submit(
         named = [source_of(uri, glob) for uri in upload_all(client, found)]
         named += [{"manifest": uri} for uri in upload_all(client, lists)]
         body = asked.body(named, tasks)
+        body |= {} if webhook is None else {"webhook": webhook}
         if dry_run:
             counted = client.dry_run(body)
             print_json(counted) if as_json else out.print(dry_run_table(counted), highlight=False)
             return
         job = client.submit(body)
+        if secret := (job.get("webhook") or {}).get("secret"):
+            say(f"webhook {job['webhook']['id']} signs with {secret}, which is shown this once")
         if wait:
             (job,) = watch_jobs(client, {job["id"]: "job"})
             _print_rows(client, job)
@@ -177,7 +183,6 @@ def upload_all(client: ApiClient, sources: list[Path | str]) -> list[str]:
 def api_url(api: str | None) -> str:
     """Return where the API is: as the option says, else as the settings say."""
     settings = load_settings()
-    key = None if settings.api_key is None else settings.api_key.get_secret_value()
     if api or settings.api_url:
         return api or settings.api_url
     host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(settings.api_host, settings.api_host)  # noqa: S104 - read

@@ -26,7 +26,7 @@ class Webhook(OfTenant, Table):
     old_secret: Mapped[str | None] = mapped_column(
         String(128)
     )  # signs too, while a new one is taken into use
-    events: Mapped[list[str]] = mapped_column(default=list)  # kinds; empty: all that can be told
+    events: Mapped[list[str]] = mapped_column(default=list)  # kinds; empty: how jobs ended
     of_all_jobs: Mapped[bool] = mapped_column(default=True)  # else only of jobs that name it
     created_at: Mapped[datetime] = created_column()
     failing_since: Mapped[datetime | None]

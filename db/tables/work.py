@@ -171,7 +171,9 @@ class Pass(OfTenant, Table):
     id: Mapped[str] = id_column()
     tenant: Mapped[str] = tenant_column()
     kind: Mapped[str] = mapped_column(String(16))
-    model: Mapped[str] = mapped_column(Text, default="")  # which workers may take it; empty for CPU work
+    model: Mapped[str] = mapped_column(
+        Text, default=""
+    )  # which workers may take it; empty for CPU work; the webhook's id for a delivery, whose queue it is
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))  # the job that asked first
     job_recording_id: Mapped[str | None] = mapped_column(ForeignKey("job_recordings.id"))
     recording_id: Mapped[str | None] = mapped_column(ForeignKey("recordings.id"))

@@ -1,0 +1,159 @@
+"""Let clients say who is to be told what happens to their jobs, and see what was told."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+from sqlalchemy.orm import Session
+
+from api.inputs import Input
+from api.pages import MAX_LIMIT, Cursor, Id, Page, make_page
+from api.problems import InvalidField, Problem
+from api.services import Services, Wired
+from api.tenancy import Tenant
+from api.webhook_views import (
+    DeliveryView,
+    JobWebhook,
+    WebhookInput,
+    WebhookView,
+    WebhookWithSecret,
+    show_delivery,
+    show_webhook,
+    show_with_secret,
+)
+from db import webhooks
+from db.announcing import JOB_ENDS
+from db.states import DeliveryState, PassKind
+from db.webhooks import NewWebhook
+from settings import Settings
+from webhooks.errors import InvalidWebhookUrl
+from webhooks.signing import new_secret
+from webhooks.urls import read_url
+
+router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
+
+_ABSENT: dict[int | str, dict[str, Any]] = {
+    404: {"model": Problem, "description": "There is no such webhook or delivery."}
+}
+_CONFLICT: dict[int | str, dict[str, Any]] = {
+    409: {"model": Problem, "description": "The webhook's state forbids it; `code` says which."}
+}
+
+
+class WebhooksQuery(Input):
+    """How to page through webhooks."""
+
+    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Items on a page, at most.")
+    after: Cursor
+
+
+class DeliveriesQuery(WebhooksQuery):
+    """How to page through deliveries."""
+
+    state: DeliveryState | None = Field(None, description="Only deliveries in this state.")
+
+
+@router.post("", status_code=201, summary="Register a webhook", responses=_CONFLICT)
+def create_webhook(
+    wanted: WebhookInput, response: Response, services: Wired, tenant: Tenant
+) -> WebhookWithSecret:
+    """Tell this URL of every job. The answer holds the secret that signs the messages, which is shown this once."""
+    new = NewWebhook(tenant, checked_url("url", wanted.url, services.settings), new_secret(), wanted.events)
+    with services.database.write() as session:
+        shown = show_with_secret(webhooks.add_webhook(session, new))
+    response.headers["Location"] = f"{router.prefix}/{shown.id}"
+    return shown
+
+
+@router.get("", summary="List webhooks")
+def list_webhooks(
+    query: Annotated[WebhooksQuery, Query()], services: Wired, tenant: Tenant
+) -> Page[WebhookView]:
+    """List webhooks, the oldest first; those that fail or were disabled say since when."""
+    with services.database.read() as session:
+        rows = webhooks.list_webhooks(session, tenant, after=query.after, limit=query.limit + 1)
+    return make_page(rows, query.limit, show_webhook, lambda row: row.id)
+
+
+@router.get("/{webhook_id}", summary="Read a webhook", responses=_ABSENT)
+def get_webhook(webhook_id: Id, services: Wired, tenant: Tenant) -> WebhookView:
+    """Return where messages go, what is told, and whether it works."""
+    with services.database.read() as session:
+        return show_webhook(webhooks.get_webhook(session, tenant, webhook_id))
+
+
+@router.delete("/{webhook_id}", status_code=204, summary="Remove a webhook", responses=_ABSENT)
+def delete_webhook(webhook_id: Id, services: Wired, tenant: Tenant) -> None:
+    """Remove a webhook with the log of its deliveries; those that wait are not made any more."""
+    webhooks.remove_webhook(services.database, tenant, webhook_id)
+
+
+@router.post("/{webhook_id}/enable", summary="Enable a webhook", responses=_ABSENT)
+def enable_webhook(webhook_id: Id, services: Wired, tenant: Tenant) -> WebhookView:
+    """Send to a disabled webhook again, from now on. What it missed can be redelivered."""
+    with services.database.write() as session:
+        return show_webhook(webhooks.enable_webhook(session, tenant, webhook_id))
+
+
+@router.post("/{webhook_id}/rotate", summary="Rotate a webhook's secret", responses=_ABSENT)
+def rotate_webhook(webhook_id: Id, services: Wired, tenant: Tenant) -> WebhookWithSecret:
+    """Make a new secret and show it. Messages carry a signature of each until the old one is dropped."""
+    with services.database.write() as session:
+        return show_with_secret(webhooks.rotate_secret(session, tenant, webhook_id, new_secret()))
+
+
+@router.delete("/{webhook_id}/old-secret", summary="Drop a webhook's old secret", responses=_ABSENT)
+def drop_old_secret(webhook_id: Id, services: Wired, tenant: Tenant) -> WebhookView:
+    """End a rotation: only the newest secret signs from now on."""
+    with services.database.write() as session:
+        return show_webhook(webhooks.end_rotation(session, tenant, webhook_id))
+
+
+@router.get("/{webhook_id}/deliveries", summary="List deliveries", responses=_ABSENT)
+def list_deliveries(
+    webhook_id: Id, query: Annotated[DeliveriesQuery, Query()], services: Wired, tenant: Tenant
+) -> Page[DeliveryView]:
+    """List what a webhook was told, the newest first, with every try."""
+    with services.database.read() as session:
+        webhooks.get_webhook(session, tenant, webhook_id)
+        rows = webhooks.list_deliveries(
+            session, tenant, webhook_id, state=query.state, after=query.after, limit=query.limit + 1
+        )
+        return make_page(rows, query.limit, show_delivery, lambda row: row[0].id)
+
+
+@router.post(
+    "/{webhook_id}/deliveries/{delivery_id}/redeliver",
+    status_code=202,
+    summary="Redeliver",
+    responses={**_ABSENT, **_CONFLICT},
+)
+def redeliver(webhook_id: Id, delivery_id: Id, services: Wired, tenant: Tenant) -> DeliveryView:
+    """Send the same message again, under the same `webhook-id`; one that waits for its next try goes now."""
+    with services.database.write() as session:
+        delivery = webhooks.redeliver(session, tenant, webhook_id, delivery_id)
+        shown = show_delivery((delivery, webhooks.list_attempts(session, delivery.id)))
+    services.doorbell.ring(PassKind.DELIVER)
+    return shown
+
+
+def checked_url(field: str, url: str, settings: Settings) -> str:
+    """Return a URL that messages may be posted to; raises ``InvalidField``."""
+    try:
+        read_url(url, allow_private=settings.webhook_allow_private)
+    except InvalidWebhookUrl as error:
+        raise InvalidField(field, str(error)) from None
+    return url
+
+
+def webhook_of_job(session: Session, tenant: str, url: str | None, services: Services) -> JobWebhook | None:
+    """Find or make the webhook that a submission names; the caller's transaction. Raises ``InvalidField``."""
+    if url is None:
+        return None
+    new = NewWebhook(
+        tenant, checked_url("webhook", url, services.settings), new_secret(), JOB_ENDS, of_all_jobs=False
+    )
+    row, is_new = webhooks.webhook_for_job(session, new)
+    return JobWebhook(id=row.id, url=row.url, secret=row.secret if is_new else None)
