@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Annotated, cast
@@ -12,9 +13,12 @@ from api.admission import Admission
 from api.doorbell import Doorbell
 from api.in_flight import InFlight
 from db.database import Database
+from db.states import PassKind
 from settings import Settings
 from settings.key_secret import load_key_secret
 from storage import ObjectStore
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,3 +46,13 @@ async def get_services(request: Request) -> Services:
 
 Wired = Annotated[Services, Depends(get_services)]
 """A route's parameter of this type is the process's services."""
+
+
+def ring(services: Services, kind: PassKind, count: int) -> None:
+    """Wake workers. The work is stored: a broken bell must not make the client believe that it is not."""
+    if not count:
+        return
+    try:
+        services.doorbell.ring(kind, count=count)
+    except Exception as error:  # noqa: BLE001  # it becomes a line in the log; workers poll
+        logger.warning("the doorbell failed (%s); workers poll meanwhile", error)

@@ -14,8 +14,8 @@ from api.inputs import Input
 from api.job_views import JobDetail, show_job
 from api.pages import Id
 from api.problems import Problem
-from api.routes.jobs import ABSENT, check_references, new_requests, ring
-from api.services import Services, Wired
+from api.routes.jobs import ABSENT, check_references, new_requests
+from api.services import Services, Wired, ring
 from api.submissions import MAX_TASKS, refuse_twice
 from api.tenancy import Tenant
 from db import queries

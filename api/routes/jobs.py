@@ -31,7 +31,7 @@ from api.job_views import (
 from api.pages import MAX_LIMIT, MAX_POSITION, Cursor, Id, Page, make_page
 from api.problems import InvalidField, Problem
 from api.routes.webhooks import webhook_of_job
-from api.services import Services, Wired
+from api.services import Services, Wired, ring
 from api.submissions import Source, Submission
 from api.tenancy import Tenant
 from db import queries
@@ -261,13 +261,3 @@ def _new_request(asked: AskedTask, model: str) -> NewRequest:
         model=model,
         prompt_version=get_task(asked.task).prompt_version,
     )
-
-
-def ring(services: Services, kind: PassKind, count: int) -> None:
-    """Wake workers. The job is stored: a broken bell must not make the client believe that it is not."""
-    if not count:
-        return
-    try:
-        services.doorbell.ring(kind, count=count)
-    except Exception as error:  # noqa: BLE001  # it becomes a line in the log; workers poll
-        logger.warning("the doorbell failed (%s); workers poll meanwhile", error)

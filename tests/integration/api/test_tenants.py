@@ -16,14 +16,16 @@ from support.jobs import claim, facts, plan, request, results, submit
 from api.app import create_app
 from db.claims import Claim, Failure
 from db.database import Database
+from db.events import record_event
 from db.failures import fail_pass
 from db.finishing import NewFindings, complete_finish
 from db.keys import create_key, revoke_key
 from db.states import PassKind, SourceKind
 from db.submitting import NewJob, NewSource, submit_job
-from db.tables import ApiKey, Job, JobRecording, JobSource, Table
+from db.tables import ApiKey, Job, JobRecording, JobSource, Table, WebhookDelivery
 from db.tables.base import OfTenant
 from db.understanding import complete_understand
+from db.webhooks import NewWebhook, add_webhook
 from settings import Settings
 from settings.key_secret import load_key_secret
 
@@ -34,15 +36,7 @@ BODIES: dict[str, Any] = {"ask_job": {"tasks": ["caption"]}}
 OWN_JOB = {"cancel_job": "running", "retry_job": "failed", "list_source_errors": "running"}
 """Which job an operation is tried on, where it is not the finished one."""
 
-OPERATORS = {
-    "show_metrics",
-    "list_workers",
-    "list_queue",
-    "show_queue",
-    "get_queue",
-    "get_metrics",
-    "read_metrics",
-}
+OPERATORS = {"show_metrics", "show_workers", "show_queue"}
 """Operations that no tenant sees: see ``api.operators``."""
 
 PUBLIC = {"check_health", "check_readiness"} | OPERATORS
@@ -110,11 +104,18 @@ def ids(database: Database) -> dict[str, str]:
     broken = must(claim(database, PassKind.PLAN))
     with database.write() as session:
         fail_pass(session, broken, Failure("storage_unavailable", CANARY, retryable=False))
+    with database.write() as session:
+        wanted = NewWebhook("alpha", f"https://example.com/{CANARY}", "whsec_" + "a" * 32, [])
+        webhook_id = add_webhook(session, wanted).id
+        record_event(session, "job.failed", tenant="alpha", job_id=failed, actor="test")
+        delivery_id = session.scalars(select(WebhookDelivery.id)).one()
     assert heard.recording_id is not None
     return {
         "job_id": job_id,
         "recording_id": heard.recording_id,
         "source_id": source_id,
+        "webhook_id": webhook_id,
+        "delivery_id": delivery_id,
         "running": expanding.id,
         "failed": failed,
     }

@@ -69,5 +69,5 @@ def test_a_database_that_does_not_answer_is_no_reason_to_open_up(tmp_path):
 
 
 def test_the_client_sends_its_key(monkeypatch):
-    client = ApiClient("http://localhost", key="ew_1_2")
+    client = ApiClient("http://localhost", token="ew_1_2")
     assert client._http.headers["authorization"] == "Bearer ew_1_2"
