@@ -73,7 +73,7 @@ def _ask(files: Sequence[BinaryIO], wait_seconds: float) -> list[Probed]:
 
 def _probed(line: bytes) -> Probed:
     # A child that was taken over can write anything.
-    with suppress(ValueError, TypeError, KeyError):
+    with suppress(ValueError, TypeError, KeyError, AttributeError):
         answer: dict[str, Any] = json.loads(line)
         if answer.get("code") is not None:
             return Probed(None, str(answer["code"])[:64])

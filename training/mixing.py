@@ -70,7 +70,7 @@ class _Canvas:
         self.energies[start : start + len(kept)] += 10.0 ** (kept + gain)
 
 
-SHARES = {"speech": 0.50, "foreign": 0.14, "sound": 0.19, "nothing": 0.03, "vocal": 0.05, "note": 0.09}
+SHARES = {"speech": 0.43, "foreign": 0.13, "sound": 0.26, "nothing": 0.04, "vocal": 0.05, "note": 0.09}
 """How often each kind of clip comes."""
 
 

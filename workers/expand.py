@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Iterator
 
-from db.claims import release
+from db.claims import put_back
 from db.expanding import (
     Expansion,
     NewSourceError,
@@ -49,7 +49,7 @@ def expand(context: WorkerContext, lease: Lease) -> None:
             context.doorbell.ring(PassKind.PLAN, count=ready)
         if time.monotonic() > ends_at:
             with context.database.write() as session:
-                release(session, claim)
+                put_back(session, claim)
             context.doorbell.ring(PassKind.EXPAND)
             return
     with context.database.write() as session:

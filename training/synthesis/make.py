@@ -27,7 +27,7 @@ class Plan:
     words: int = 48
     sentence: int = 48
     foreign: int = 12
-    sounds: int = 14
+    sounds: int = 40
     flite: int = 0
     seed: int = 0
 

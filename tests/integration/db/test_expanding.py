@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select, update
 from support.jobs import claim, facts, plan, request, results, submit
 
-from db.claims import MAX_CRASHES, Claim, Failure, JobCancelled, LeaseLost, release
+from db.claims import MAX_CRASHES, Claim, Failure, JobCancelled, LeaseLost, put_back
 from db.database import Database
 from db.expanding import (
     MAX_ERRORS_KEPT,
@@ -203,10 +203,12 @@ def test_without_progress_crashes_end_it(database: Database) -> None:
 
 def test_a_long_source_gives_way_and_goes_on(database: Database) -> None:
     archive(database)
+    other = archive(database, tenant="other")
     found = expanding(database)
     take(database, found, page(1))
     with database.write() as session:
-        assert release(session, found)
+        assert put_back(session, found)
+    assert expanding(database).job_id == other
     again = expanding(database)
     assert (again.pass_id, again.epoch, again.attempts) == (found.pass_id, found.epoch + 1, 1)
 
