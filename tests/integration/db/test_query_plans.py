@@ -40,8 +40,8 @@ def full(
         ends = server.fresh()
         url = server.sqlalchemy_url(ends.__enter__())
     database = Database(url)
-    old = add_job(database, "succeeded")
-    add_passes(database, old, FINISHED)
+    old = add_job(database, "succeeded", "crowd")
+    add_passes(database, old, FINISHED, tenant="crowd")
     for _ in range(300):
         add_job(database, "succeeded", "crowd")
     add_passes(database, add_job(database, tenant="crowd"), 8_000, state="ready", tenant="crowd")
