@@ -103,7 +103,8 @@ def _claims_behind(database: Database, cancelled: int) -> list[float]:
             text("UPDATE passes SET virtual_time = 1e9 WHERE kind = 'understand' AND chunk_id IS NOT NULL")
         )
     in_front = text(
-        "SELECT count(*) FROM passes WHERE state = 'ready' AND not_before IS NULL AND virtual_time < 1e9"
+        "SELECT count(*) FROM passes WHERE kind = 'understand' AND state = 'ready' "
+        "AND not_before IS NULL AND virtual_time < 1e9"
     )
     took: list[float] = []
     clean = 0

@@ -23,7 +23,7 @@ from db.tables import Job, Pass
 MAX_ERRORS = 5  # reported failures that may pass with time, such as storage that does not answer
 MAX_CRASHES = 3  # workers that a pass may take down before it is set aside
 LONGEST_BACKOFF_SECONDS = 300.0
-ASIDE_SECONDS = 30.0  # how long the ready passes of a cancelled job stand aside for those who retire them
+ASIDE_SECONDS = 600.0  # how long the ready passes of a cancelled job stand aside for those who retire them
 ASIDE_PAGE = 5_000  # how many of them one claim moves
 
 

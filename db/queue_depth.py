@@ -13,6 +13,7 @@ from sqlalchemy import ColumnElement, Text, cast, func, select
 from sqlalchemy.orm import Session
 
 from db.clock import database_now
+from db.fairness import READY
 from db.states import PassState
 from db.tables import Job, Pass, Webhook
 
@@ -33,11 +34,17 @@ def list_depths(session: Session) -> list[Depth]:
     """Return the open work by kind and model."""
     now = session.scalars(select(database_now())).one().timestamp()
     # An id is a UUIDv7, so the least one is the oldest; it stands in the index, and when the pass was made does not.
-    ready = session.execute(
-        select(Pass.kind, Pass.model, func.count(), func.min(_as_text(session)))
-        .where(Pass.state == PassState.READY)
-        .group_by(Pass.kind, Pass.model)
-    ).all()
+    # What may run now and what waits for its time stand in two indexes.
+    ready: dict[tuple[str, str], tuple[int, str]] = {}
+    for waits in (Pass.not_before.is_(None), Pass.not_before.is_not(None)):
+        rows = session.execute(
+            select(Pass.kind, Pass.model, func.count(), func.min(_as_text(session)))
+            .where(Pass.state == READY, waits)
+            .group_by(Pass.kind, Pass.model)
+        )
+        for kind, model, count, oldest in rows:
+            before, first = ready.get((kind, model), (0, str(oldest)))
+            ready[kind, model] = (before + count, min(first, str(oldest)))
     leased = session.execute(
         select(Pass.kind, Pass.model, func.count(), func.count().filter(Pass.lease_until < database_now()))
         .where(Pass.state == PassState.LEASED)
@@ -45,9 +52,9 @@ def list_depths(session: Session) -> list[Depth]:
     ).all()
     under_way = {(kind, model): (count, expired) for kind, model, count, expired in leased}
     depths = []
-    for kind, model, count, oldest in ready:
+    for (kind, model), (count, oldest) in ready.items():
         held, expired = under_way.pop((kind, model), (0, 0))
-        age = max(0.0, now - made_at(str(oldest)))
+        age = max(0.0, now - made_at(oldest))
         depths.append(Depth(kind, model, count, held, expired, age))
     depths += [
         Depth(kind, model, leased=held, expired=expired)

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from db.claims import JobCancelled, LeaseLost, find_expired
 from db.failures import return_expired
+from db.fairness import READY, wake_waiting
 from db.leading import give_up_lead, take_lead
 from db.recounting import find_miscounted, find_miscounted_requests, recount, recount_request
 from db.repairing import find_idle, find_unended, find_unretired, open_again, retire_again
@@ -114,10 +115,12 @@ def take_back_expired(context: WorkerContext) -> int:
 
 def ring_for_ready(context: WorkerContext) -> None:
     """Ring again for work that is ready: a lost message costs no more than this round's pause."""
+    with context.database.write() as session:
+        wake_waiting(session)
     with context.database.read() as session:
         rows = session.execute(
             select(Pass.kind, Pass.model, func.count())
-            .where(Pass.state == PassState.READY)
+            .where(Pass.state == READY, Pass.not_before.is_(None))
             .group_by(Pass.kind, Pass.model)
         ).all()
     for kind, model, count in rows:

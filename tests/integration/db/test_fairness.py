@@ -48,6 +48,14 @@ def test_two_tenants_take_turns_whoever_came_first(database: Database) -> None:
     assert abs(taken.count(first) - taken.count(second)) <= 2
 
 
+def test_who_comes_later_shares_from_now_on_and_does_not_catch_up(database: Database) -> None:
+    first = many(database, 80, tenant="a")
+    claimed(database, 40)
+    second = many(database, 40, "later", tenant="b")
+    taken = claimed(database, 20)
+    assert abs(taken.count(first) - taken.count(second)) <= 2
+
+
 def test_a_weight_is_a_share(database: Database) -> None:
     with database.write() as session:
         create_key(session, "heavy", "", b"secret")

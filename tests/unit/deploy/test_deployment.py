@@ -25,6 +25,7 @@ COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text(encoding="utf-8
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 FINAL_TARGETS = {"api", "cpu", "gpu", "objects"}
 ONE_SHOT = {"migrate", "bucket"}
+SECRET = "ab12" * 8
 
 every_service = pytest.mark.parametrize("name", SERVICES)
 every_target = pytest.mark.parametrize("target", sorted(FINAL_TARGETS))
@@ -222,14 +223,15 @@ def test_the_settings_of_a_service_are_valid(name: str, monkeypatch: pytest.Monk
             monkeypatch.delenv(variable)
     for variable, value in SERVICES[name].get("environment", {}).items():
         if value is not None:
-            filled = re.sub(r"\$\{\w+:\?[^}]+\}", "ab12", value)
+            filled = re.sub(r"\$\{\w+:\?[^}]+\}", SECRET, value)
             monkeypatch.setenv(variable, re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", filled))
     settings = Settings()
     if "EARWITNESS_DATABASE_URL" in os.environ:
         assert (
-            settings.resolved_database_url == "postgresql+psycopg://earwitness:ab12@postgres:5432/earwitness"
+            settings.resolved_database_url
+            == f"postgresql+psycopg://earwitness:{SECRET}@postgres:5432/earwitness"
         )
-        assert (settings.broker_url, settings.s3_path_style) == ("redis://:ab12@redis:6379/0", True)
+        assert (settings.broker_url, settings.s3_path_style) == (f"redis://:{SECRET}@redis:6379/0", True)
 
 
 def test_the_broker_keeps_what_it_holds() -> None:
