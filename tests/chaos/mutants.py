@@ -56,6 +56,14 @@ def _without_the_epoch_in_the_key() -> None:
     workers.plan.timeline_name = one_for_all
 
 
+def _without_the_tenants_session() -> None:
+    from sqlalchemy.orm import Session
+
+    import db.database
+
+    db.database._session = lambda engine, tenant: Session(engine, expire_on_commit=False)
+
+
 def _without_the_tenant() -> None:
     import db.queries
     from db.tables import Job
@@ -94,7 +102,15 @@ MUTANTS = {
         ("tests/integration/workers/test_stale_planner.py",),
     ),
     "tenant": Mutant(
-        "the tenant in every query",
+        "the tenant of every session of the API",
+        _without_the_tenants_session,
+        (
+            "tests/integration/api/test_tenants.py::"
+            "test_a_tenants_session_reaches_no_row_of_another_even_where_a_query_forgets_to_ask",
+        ),
+    ),
+    "tenant-query": Mutant(
+        "the tenant in the query for a job",
         _without_the_tenant,
         ("tests/integration/db/test_guards.py::test_a_job_of_another_tenant_is_not_there[sqlite]",),
     ),

@@ -14,11 +14,11 @@ from typing import Any
 
 import httpx
 from chaos import fakes
-from db.keys import create_key
 from support.databases import PostgresServer, sqlite_template
 from support.servers import ROOT, RedisServer, free_port, wait_until
 
 from db.database import Database
+from db.keys import create_key
 
 BUCKET = "calls"
 SOURCES = 400  # objects to choose from; jobs that choose the same share its results
