@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.client import ApiClient
-from cli.commands.jobs import Api, AsJson, api_url, open_client, open_client
+from cli.commands.jobs import Api, AsJson, api_url, open_client
 from cli.operation_tables import failures_table, queue_table, workers_table
 from cli.tables import jobs_table
 from cli.terminal import out, print_json, say
