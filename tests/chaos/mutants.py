@@ -11,8 +11,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
+
+from sqlalchemy import select
 
 VARIABLE = "EARWITNESS_MUTANT"
 
@@ -28,16 +31,27 @@ class Mutant:
 
 def _without_the_epoch() -> None:
     import db.claims
+    import db.understanding
     from db.states import PassState
     from db.tables import Pass
 
     db.claims._still_mine = lambda claim: (Pass.id == claim.pass_id, Pass.state == PassState.LEASED)
+    hold_all = db.claims.hold_all
+
+    def hold_any_epoch(session: Any, claims: Any) -> Any:
+        now = {row.id: row.epoch for row in session.execute(select(Pass.id, Pass.epoch))}
+        return hold_all(session, [replace(claim, epoch=now[claim.pass_id]) for claim in claims])
+
+    db.claims.hold_all = db.understanding.hold_all = hold_any_epoch
 
 
 def _without_the_job_row() -> None:
     import db.claims
+    from db.states import JobState
 
-    db.claims.lock_job = lambda session, job_id, *, exclusive: None
+    # What is read of the job's row no longer says that it was cancelled.
+    states = {state.name: state for state in JobState} | {"CANCELLED": "never"}
+    db.claims.JobState = SimpleNamespace(**states)
 
 
 def _without_the_reaper() -> None:
