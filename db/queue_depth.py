@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, cast, func, select
+from sqlalchemy import ColumnElement, Text, cast, func, select, text
 from sqlalchemy.orm import Session
 
 from db.clock import database_now
-from db.fairness import READY
-from db.states import PassState
+from db.states import PassKind
 from db.tables import Job, Pass, Webhook
+from db.tables.work import READY_NOW
+
+WAITING = "state = 'ready' AND not_before IS NOT NULL"
+LEASED = "state = 'leased'"
 
 
 @dataclass(frozen=True)
@@ -31,36 +35,38 @@ class Depth:
 
 
 def list_depths(session: Session) -> list[Depth]:
-    """Return the open work by kind and model."""
+    """Return the open work by kind and model; deliveries, whose models are webhooks, are counted together."""
     now = session.scalars(select(database_now())).one().timestamp()
-    # An id is a UUIDv7, so the least one is the oldest; it stands in the index, and when the pass was made does not.
-    # What may run now and what waits for its time stand in two indexes.
-    ready: dict[tuple[str, str], tuple[int, str]] = {}
-    for waits in (Pass.not_before.is_(None), Pass.not_before.is_not(None)):
-        rows = session.execute(
-            select(Pass.kind, Pass.model, func.count(), func.min(_as_text(session)))
-            .where(Pass.state == READY, waits)
-            .group_by(Pass.kind, Pass.model)
+    found: dict[tuple[str, str], Depth] = {}
+
+    def add(kind: str, model: str, **counted: Any) -> None:
+        key = (kind, "" if kind == PassKind.DELIVER else model)
+        depth = found.get(key, Depth(*key))
+        ages = [age for age in (depth.oldest_seconds, counted.get("oldest_seconds")) if age is not None]
+        found[key] = Depth(
+            *key,
+            ready=depth.ready + counted.get("ready", 0),
+            leased=depth.leased + counted.get("leased", 0),
+            expired=depth.expired + counted.get("expired", 0),
+            oldest_seconds=max(ages, default=None),
         )
-        for kind, model, count, oldest in rows:
-            before, first = ready.get((kind, model), (0, str(oldest)))
-            ready[kind, model] = (before + count, min(first, str(oldest)))
-    leased = session.execute(
+
+    # The conditions stand as in the partial indexes, word by word: SQLite uses one only then.
+    for condition in (READY_NOW, WAITING):
+        # An id is a UUIDv7, so the least one is the oldest; it stands in the index, its row's age does not.
+        for kind, model, count, oldest in session.execute(
+            select(Pass.kind, Pass.model, func.count(), func.min(_as_text(session)))
+            .where(text(condition))
+            .group_by(Pass.kind, Pass.model)
+        ):
+            add(kind, model, ready=count, oldest_seconds=max(0.0, now - made_at(str(oldest))))
+    for kind, model, count, expired in session.execute(
         select(Pass.kind, Pass.model, func.count(), func.count().filter(Pass.lease_until < database_now()))
-        .where(Pass.state == PassState.LEASED)
+        .where(text(LEASED))
         .group_by(Pass.kind, Pass.model)
-    ).all()
-    under_way = {(kind, model): (count, expired) for kind, model, count, expired in leased}
-    depths = []
-    for (kind, model), (count, oldest) in ready.items():
-        held, expired = under_way.pop((kind, model), (0, 0))
-        age = max(0.0, now - made_at(oldest))
-        depths.append(Depth(kind, model, count, held, expired, age))
-    depths += [
-        Depth(kind, model, leased=held, expired=expired)
-        for (kind, model), (held, expired) in under_way.items()
-    ]
-    return sorted(depths, key=lambda depth: (depth.kind, depth.model))
+    ):
+        add(kind, model, leased=count, expired=expired)
+    return [found[key] for key in sorted(found)]
 
 
 def _as_text(session: Session) -> ColumnElement[str]:
@@ -83,7 +89,7 @@ def count_failures(session: Session) -> Mapping[tuple[str, str], int]:
     """Count the passes that failed for good by kind and error code."""
     rows = session.execute(
         select(Pass.kind, Pass.error_code, func.count())
-        .where(Pass.state == PassState.FAILED)
+        .where(text("state = 'failed'"))
         .group_by(Pass.kind, Pass.error_code)
     )
     return {(kind, code or "unknown"): count for kind, code, count in rows}

@@ -22,6 +22,7 @@ _ids: ContextVar[Mapping[str, str]] = ContextVar("ids", default=MappingProxyType
 
 _PASSWORD = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'\"]*@")
 _QUERY = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*:/|\s|^)/[^\s?'\"<>]*)\?[^\s'\"<>)]+")
+_OUR_KEY = re.compile(r"\b(ew_[0-9a-f]{4,16})_[A-Za-z0-9_-]{16,}")  # its first part names it
 _BEARER = re.compile(
     r"(?i)\b(bearer\s+|(?:api[_-]?key|secret|token|password)['\"]?\s*[=:]\s*['\"]?)[^\s'\",]+"
 )
@@ -41,6 +42,7 @@ def without_secrets(text: str) -> str:
     """Return a line without the passwords and query strings of addresses, and without keys."""
     text = _PASSWORD.sub(r"\1***@", text)
     text = _QUERY.sub(r"\1?***", text)
+    text = _OUR_KEY.sub(r"\1_***", text)
     return _BEARER.sub(r"\1***", text)
 
 

@@ -48,7 +48,7 @@ def open_lane(context: WorkerContext, model: str) -> Sequence[Lane]:
             ear.understand,
             model=model,
             device=settings.device,
-            numbers=lambda: engine_numbers(engine.metrics()),
+            numbers=lambda: engine_numbers(engine.metrics().flat()),
         )
     ]
 

@@ -12,8 +12,6 @@ import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, is_dataclass
-from typing import Any
 
 ENGINE_PREFIX = "engine_"
 WINDOW_SECONDS = 300.0
@@ -52,14 +50,10 @@ class Numbers:
         return found
 
 
-def engine_numbers(metrics: object) -> dict[str, float]:
-    """Flatten what an engine says of itself: every finite number of a mapping or a dataclass, with our prefix."""
-    if is_dataclass(metrics) and not isinstance(metrics, type):
-        named: Mapping[str, Any] = asdict(metrics)
-    else:
-        named = metrics if isinstance(metrics, Mapping) else {}
+def engine_numbers(flat: Mapping[str, object]) -> dict[str, float]:
+    """Return every finite number that an engine says of itself (``Metrics.flat``), with our prefix."""
     return {
         f"{ENGINE_PREFIX}{name}": value
-        for name, value in named.items()
+        for name, value in flat.items()
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }

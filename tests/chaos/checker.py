@@ -42,6 +42,7 @@ class Submitted:
     uris: Sequence[str]
     tenant: str = "default"
     job_id: str | None = None
+    again: str | None = None  # the job that was named when the same was sent again under the same key
     cancelled: bool = False  # a cancel of it was acknowledged before it had ended
     shown: Row | None = None  # the job as REST shows it in the end
 
@@ -110,6 +111,8 @@ def _submits(facts: _Facts) -> Found:
             yield Violation("I1", "doubled", f"submission {sent.mark} became {len(found)} jobs")
         if sent.outcome != "acknowledged":
             continue
+        if sent.again not in (None, sent.job_id):
+            yield Violation("I1", "doubled", f"submission {sent.mark} sent again became job {sent.again}")
         if not found:
             yield Violation("I1", "lost", f"submission {sent.mark} was acknowledged and is gone")
         elif str(found[0]["id"]) != sent.job_id:

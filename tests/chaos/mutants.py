@@ -11,8 +11,11 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any
+
+from sqlalchemy import select
 
 VARIABLE = "EARWITNESS_MUTANT"
 
@@ -28,16 +31,27 @@ class Mutant:
 
 def _without_the_epoch() -> None:
     import db.claims
+    import db.understanding
     from db.states import PassState
     from db.tables import Pass
 
     db.claims._still_mine = lambda claim: (Pass.id == claim.pass_id, Pass.state == PassState.LEASED)
+    hold_all = db.claims.hold_all
+
+    def hold_any_epoch(session: Any, claims: Any) -> Any:
+        now = {row.id: row.epoch for row in session.execute(select(Pass.id, Pass.epoch))}
+        return hold_all(session, [replace(claim, epoch=now[claim.pass_id]) for claim in claims])
+
+    db.claims.hold_all = db.understanding.hold_all = hold_any_epoch
 
 
 def _without_the_job_row() -> None:
     import db.claims
+    from db.states import JobState
 
-    db.claims.lock_job = lambda session, job_id, *, exclusive: None
+    # What is read of the job's row no longer says that it was cancelled.
+    states = {state.name: state for state in JobState} | {"CANCELLED": "never"}
+    db.claims.JobState = SimpleNamespace(**states)
 
 
 def _without_the_reaper() -> None:
@@ -54,6 +68,14 @@ def _without_the_epoch_in_the_key() -> None:
         return join(storage_url, "timelines", claim.tenant, recording_id, "timeline.pcm")
 
     workers.plan.timeline_name = one_for_all
+
+
+def _without_the_tenants_session() -> None:
+    from sqlalchemy.orm import Session
+
+    import db.database
+
+    db.database._session = lambda engine, tenant: Session(engine, expire_on_commit=False)
 
 
 def _without_the_tenant() -> None:
@@ -94,7 +116,15 @@ MUTANTS = {
         ("tests/integration/workers/test_stale_planner.py",),
     ),
     "tenant": Mutant(
-        "the tenant in every query",
+        "the tenant of every session of the API",
+        _without_the_tenants_session,
+        (
+            "tests/integration/api/test_tenants.py::"
+            "test_a_tenants_session_reaches_no_row_of_another_even_where_a_query_forgets_to_ask",
+        ),
+    ),
+    "tenant-query": Mutant(
+        "the tenant in the query for a job",
         _without_the_tenant,
         ("tests/integration/db/test_guards.py::test_a_job_of_another_tenant_is_not_there[sqlite]",),
     ),

@@ -94,7 +94,7 @@ def harm(
             postgres=postgres if postgres is not None and postgres.is_ours else None,
             server_pause_seconds=server_pause_seconds,
         )
-        clients = Clients(service.url, seed, lambda: count_open(service) < backlog)
+        clients = Clients(service.url, seed, service.keys, lambda: count_open(service) < backlog)
         service.fail_s3(S3_ERROR_RATE)
         clients.start()
         nemesis.start()
@@ -110,7 +110,7 @@ def harm(
         report.facts["workers that did not end well"] = service.stop()
         unreferred = count_unreferred(service)
         service.collect()
-        snapshot = take_snapshot(service, submitted)
+        snapshot = replace(take_snapshot(service, submitted), foreign_reads=clients.foreign_reads)
         report.violations = check(snapshot)
         report.faults, report.notes = nemesis.faults, nemesis.notes
         report.facts |= _facts(service, snapshot) | {"objects collected in the end": unreferred}
@@ -141,7 +141,8 @@ def wait_for_rest(service: Service) -> None:
 def _shown(service: Service, sent: Submitted) -> Submitted:
     if sent.job_id is None:
         return sent
-    answer = httpx.get(f"{service.url}/v1/jobs/{sent.job_id}", timeout=15)
+    headers = {"Authorization": f"Bearer {service.keys[sent.tenant]}"}
+    answer = httpx.get(f"{service.url}/v1/jobs/{sent.job_id}", timeout=15, headers=headers)
     return replace(sent, shown=answer.json() if answer.is_success else None)
 
 

@@ -18,12 +18,15 @@ from support.databases import PostgresServer, sqlite_template
 from support.servers import ROOT, RedisServer, free_port, wait_until
 
 from db.database import Database
+from db.keys import create_key
 
 BUCKET = "calls"
 SOURCES = 400  # objects to choose from; jobs that choose the same share its results
 WORKERS = 4
 PLACES = 4  # passes that a worker hears at a time
 MOST_TRIES = 60  # of one pass: under this much harm three would set healthy work aside
+TENANTS = ("north", "south")
+KEY_SECRET = "chaos" * 8
 LONGEST_SECONDS = 0.6  # of one answer
 
 
@@ -40,6 +43,7 @@ class Service:
     redis: RedisServer | None
     postgres: PostgresServer | None
     environment: Mapping[str, str]
+    keys: Mapping[str, str]  # tenant -> API key
 
     def fail_s3(self, rate: float) -> None:
         """Let this share of the requests to S3 go wrong."""
@@ -112,7 +116,13 @@ def running_service(
             "EARWITNESS_LEASE_SECONDS": str(lease_seconds),
             "EARWITNESS_POLL_SECONDS": "0.4",
             "EARWITNESS_MODEL": fakes.MODEL,
+            "EARWITNESS_REQUIRE_KEYS": "true",
+            "EARWITNESS_KEY_SECRET": KEY_SECRET,
         }
+        with database.write() as session:
+            keys = {
+                tenant: create_key(session, tenant, "chaos", KEY_SECRET.encode()).text for tenant in TENANTS
+            }
         s3 = _start(ends, ["chaos.s3_stub", str(s3_port), str(seed)], environment, folder / "s3.log")
         s3_url = f"http://127.0.0.1:{s3_port}"
         wait_until(lambda: _answers(s3_url + "/__state"), 30, "the S3 stub answers")
@@ -134,7 +144,7 @@ def running_service(
         )
         nursery = _start(ends, ["chaos.nursery", str(config)], environment, folder / "nursery.log")
         url = f"http://127.0.0.1:{api_port}"
-        service = Service(folder, database, url, s3_url, seed, nursery, redis, postgres, environment)
+        service = Service(folder, database, url, s3_url, seed, nursery, redis, postgres, environment, keys)
         wait_until(lambda: _answers(url + "/readyz"), 60, f"the API is ready:\n{service.logs()}")
         assert s3.poll() is None
         yield service

@@ -164,6 +164,11 @@ def test_a_cancel_that_was_acknowledged_stays(snapshot: Snapshot) -> None:
     assert [one.invariant for one in check(replace(snapshot, submitted=[sent]))] == ["I6"]
 
 
+def test_a_repeated_submission_is_the_same_job(snapshot: Snapshot) -> None:
+    sent = replace(snapshot.submitted[0], again="j2")
+    assert [one.invariant for one in check(replace(snapshot, submitted=[sent]))] == ["I1"]
+
+
 def test_what_is_left_behind_is_found(snapshot: Snapshot) -> None:
     found = check(replace(snapshot, scratch=["p.1"], foreign_reads=["b saw a's job j"]))
     assert [one.invariant for one in found] == ["I9", "I10"]

@@ -64,6 +64,7 @@ def test_a_traceback_stays_in_one_line_of_json(logged: Callable[[LogForm], Calla
         ("Authorization: Bearer abc.def", "Authorization: Bearer ***"),
         ("api_key=ew_123, ok", "api_key=***, ok"),
         ("s3://calls/what?.wav was heard", "s3://calls/what?*** was heard"),
+        ("key ew_0123456789ab_AbCdEfGhIjKlMnOpQrStUv failed", "key ew_0123456789ab_*** failed"),
         ("is it there? /tmp/x", "is it there? /tmp/x"),
     ],
 )

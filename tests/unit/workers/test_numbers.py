@@ -18,10 +18,9 @@ def test_rates_are_of_the_last_five_minutes() -> None:
     assert numbers.read() == {"done_plan": 11, "rate_plan": 0.2}
 
 
-def test_an_engine_s_numbers_are_flattened_whatever_their_holder() -> None:
-    found = engine_numbers(Metrics(places=16, busy_seconds=1.5))
-    assert found["engine_places"] == 16
-    assert found["engine_busy_seconds"] == 1.5
+def test_an_engine_s_numbers_have_our_prefix_and_are_numbers() -> None:
+    found = engine_numbers(Metrics(steps=16, busy_seconds=1.5).flat())
+    assert found["engine_steps_total"] == 16
+    assert found["engine_busy_seconds_total"] == 1.5
     mixed = {"steps": 3, "model": "mini", "on": True, "none": None, "bad": float("nan")}
     assert engine_numbers(mixed) == {"engine_steps": 3}
-    assert engine_numbers(None) == {}
