@@ -149,6 +149,7 @@ def _cpu_seconds() -> float:
 def _judge(content: bytes) -> Outcome:
     with tempfile.TemporaryFile() as file:
         file.write(content)
+        file.flush()
         began = time.monotonic()
         try:
             ingested = ingest(file, lambda block: None, LIMITS)

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from db.claims import Claim, Failure, LeaseLost, backoff_seconds, claim_passes
 from db.clock import database_now
 from db.events import record_event
+from db.fairness import READY, ready_again, wake_waiting
 from db.statements import count_moved
 from db.states import DeliveryState, PassKind, PassState
 from db.tables import Pass, Webhook, WebhookAttempt, WebhookDelivery
@@ -25,7 +26,6 @@ MAX_FAULTS = 10  # of ours, for one delivery: workers that died or failed while 
 AT_ONCE = 2  # deliveries to one webhook at a time, over all workers
 
 # Written out: a parameter would hide from planners what a partial index holds.
-READY: ColumnElement[str] = literal_column(f"'{PassState.READY}'")
 LEASED: ColumnElement[str] = literal_column(f"'{PassState.LEASED}'")
 
 
@@ -94,14 +94,6 @@ def claim_deliveries(
                 session, PassKind.DELIVER, worker, model=webhook_id, lease_seconds=lease_seconds, limit=free
             )
     return claims
-
-
-def wake_waiting(session: Session) -> None:
-    """Let the deliveries into their queues whose pause is over."""
-    rested = update(Pass).where(
-        Pass.state == READY, Pass.kind == PassKind.DELIVER, Pass.not_before <= database_now()
-    )
-    count_moved(session, rested.values(not_before=None))
 
 
 def _waiting_webhooks() -> Select[Any]:
@@ -210,9 +202,7 @@ def _put_down(
     _update_pass(
         session,
         claim,
-        state=PassState.READY,
-        worker=None,
-        lease_until=None,
+        **ready_again(),
         error_code=code,
         error_message=message,
         not_before=database_now(pause),

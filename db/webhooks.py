@@ -157,13 +157,13 @@ def remove_webhook(database: Database, tenant: str, webhook_id: str) -> None:
 
     It is disabled first, so that nothing new comes. A crash leaves a disabled webhook, and removing it again goes on.
     """
-    with database.write() as session:
+    with database.write(tenant) as session:
         get_webhook(session, tenant, webhook_id)
         disabled = {"disabled_at": func.coalesce(Webhook.disabled_at, database_now()), "of_all_jobs": False}
         count_moved(session, update(Webhook).where(Webhook.id == webhook_id).values(**disabled))
         count_moved(session, update(Job).where(Job.webhook_id == webhook_id).values(webhook_id=None))
     while True:
-        with database.write() as session:
+        with database.write(tenant) as session:
             if not _remove_page(session, webhook_id):
                 count_moved(session, delete(Webhook).where(Webhook.id == webhook_id))
                 return

@@ -20,7 +20,6 @@ from support.jobs import submit
 from support.receivers import Message, receiving
 from support.servers import wait_until
 
-from db.announcing import JOB_ENDS
 from db.delivering import claim_deliveries
 from db.events import record_event
 from db.states import PassKind
@@ -51,7 +50,7 @@ def tell(context: WorkerContext, url: str, secret: str = "whsec_b25l", count: in
     """Register a webhook, let jobs end and return its id."""
     job_id = submit(context.database)
     with context.database.write() as session:
-        hook = add_webhook(session, NewWebhook("default", url, secret, JOB_ENDS)).id
+        hook = add_webhook(session, NewWebhook("default", url, secret, ["job.succeeded"])).id
         for _ in range(count):
             record_event(session, "job.succeeded", tenant="default", job_id=job_id, actor="test")
     return hook
