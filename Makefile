@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test lint fmt bench map clean setup bench-ingest bench-engine bench-mini bench-longform
+.PHONY: run test lint fmt bench map clean setup bench-ingest bench-engine bench-mini bench-longform bench-precision
 
 run: $(VENV)/.stamp-run
 	$(BIN)/earwitness demo
@@ -35,6 +35,9 @@ bench-mini: $(VENV)/.stamp-dev # needs espeak-ng, which speaks the held-out clip
 
 bench-longform: $(VENV)/.stamp-dev # needs espeak-ng, which speaks the recordings
 	$(BIN)/python -m bench.longform
+
+bench-precision: $(VENV)/.stamp-dev # needs espeak-ng, which speaks the clips
+	$(BIN)/python -m bench.precision
 
 map: # what each module owns, from its first sentence
 	@$(PYTHON) -m tools.map
