@@ -4,7 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
-.PHONY: run test lint fmt bench map docs clean setup chaos mutants bench-ingest bench-engine bench-mini bench-longform bench-archive bench-service bench-mutations
+.PHONY: run test lint fmt bench map docs clean setup chaos mutants bench-ingest bench-engine bench-mini \
+	bench-longform bench-archive bench-service bench-mutations bench-precision
 
 run: $(VENV)/.stamp-run
 	$(BIN)/earwitness demo
@@ -53,6 +54,9 @@ bench-service: $(VENV)/.stamp-dev # with both cores idle; starts PostgreSQL and 
 
 bench-mutations: $(VENV)/.stamp-dev # 300 damaged recordings, each through all that a CPU worker does
 	$(BIN)/python -m bench.mutations
+
+bench-precision: $(VENV)/.stamp-dev # needs espeak-ng, which speaks the clips
+	$(BIN)/python -m bench.precision
 
 map: # what each module owns, from its first sentence
 	@$(PYTHON) -m tools.map

@@ -1,16 +1,20 @@
 """Say what bfloat16 and int8 weights change: ``python -m bench.precision [--size 40] [--device cpu]``.
 
 The bundled model is asked about held-out clips in four ways, each beside float32 with full weights; a larger model of
-random weights says what each way costs in time and memory. The last line is one JSON object. Needs espeak-ng, which
-speaks the clips.
+random weights says what each way costs in time and memory. On a CPU time is that of one thread at work, so that other
+processes hardly show. The last line is one JSON object. Needs espeak-ng, which speaks the clips.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
+from types import SimpleNamespace
+from unittest.mock import patch
 
 import torch
 
@@ -115,6 +119,20 @@ def _words(answer: Answer, clip: Clip) -> list[str]:
     return [word.text for word in parse_word_times(answer.text, clip.frames * 160)[0]]
 
 
+@contextmanager
+def working_time() -> Iterator[None]:
+    """Let the engine count the time that this process is at work, with one thread, instead of the time that passes."""
+    clock, threads = SimpleNamespace(monotonic=time.process_time), torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ExitStack() as stack:
+            for module in ("engine", "encoding", "intake"):
+                stack.enter_context(patch(f"qwen_audio.{module}.time", clock))
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
 def costs(way: Way, size: Size, device: str, chunks: int, seconds: float) -> dict[str, float]:
     """Ask a model of random weights four tasks about chunks; return seconds of each part, and megabytes of weights."""
     tokenizer = make_tokenizer()
@@ -161,7 +179,7 @@ def measure(
         print(_line(way, found[way.name]), flush=True)
     for _ in range(repeats):
         for way in WAYS:
-            with forced_lengths():
+            with forced_lengths(), working_time() if device == "cpu" else nullcontext():
                 taken = costs(way, large, device, chunks, seconds)
             print(_line(way, taken), flush=True)
             kept = found[way.name]

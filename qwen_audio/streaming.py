@@ -41,8 +41,8 @@ def load_model(
     for official, stored in read_tensors(folder).items():
         if not is_ignored(official):
             _put(model, names[official], read_tensor(stored, official).to(device), dtype)
-    if int8:
-        _settle(model.transformer.h, device)
+    left = [name for name, tensor in model.state_dict().items() if tensor.is_meta]
+    assert not left, f"{left[:3]} were not loaded, though the checkpoint was found complete"
     if (folder / GENERATION_CONFIG_NAME).is_file():
         model.generation_config = GenerationConfig.from_pretrained(folder)
     return cast("QwenAudioForConditionalGeneration", model.eval())
@@ -72,9 +72,3 @@ def _put(model: nn.Module, name: str, tensor: torch.Tensor, dtype: torch.dtype) 
         setattr(module, leaf, nn.Parameter(tensor.to(dtype), requires_grad=False))
     else:
         setattr(module, leaf, tensor.to(dtype))
-
-
-def _settle(layers: nn.Module, device: str) -> None:
-    """Check that nothing is left empty: what a checkpoint has was put, and scales came with their weights."""
-    left = [name for name, tensor in layers.state_dict().items() if tensor.is_meta]
-    assert not left, f"{left[:3]} were not loaded to {device}"

@@ -1,5 +1,6 @@
 """The bench of precisions compares answers rightly; the ways it compares are really those."""
 
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 
 from bench import precision
 from bench.models import Size
+from qwen_audio import engine
 from qwen_audio.answers import Answer, FinishReason
 from training.clips import Clip
 from training.takes import TimedWord
@@ -40,6 +42,17 @@ def test_rounded_layers_take_a_quarter_of_the_memory_and_every_part_takes_time()
     )
     assert rounded["layers_mb"] == pytest.approx(full["layers_mb"] / 4, rel=0.15)
     assert all(value > 0 for found in (full, rounded) for value in found.values())
+
+
+def test_time_at_work_does_not_count_waiting():
+    threads = torch.get_num_threads()
+    with precision.working_time():
+        assert torch.get_num_threads() == 1
+        began = engine.time.monotonic()
+        time.sleep(0.3)
+        assert engine.time.monotonic() - began < 0.2
+    assert torch.get_num_threads() == threads
+    assert engine.time is time
 
 
 def test_every_way_hears_with_its_own_weights(monkeypatch):
