@@ -72,4 +72,3 @@ def _put(model: nn.Module, name: str, tensor: torch.Tensor, dtype: torch.dtype) 
         setattr(module, leaf, nn.Parameter(tensor.to(dtype), requires_grad=False))
     else:
         setattr(module, leaf, tensor.to(dtype))
-
