@@ -72,9 +72,9 @@ def test_no_canary_reaches_the_log_at_info(context: WorkerContext, lines, monkey
         bad = {"sources": [f"https://h/{ASKED}?sig={SECRET}"], "tasks": ["caption"]}
         assert client.post(f"/v1/jobs?token={SECRET}", json=bad).status_code == 422
         job = {"sources": [source.as_uri()], "tasks": [asked, "caption"], "metadata": {"note": SECRET}}
-        answer = client.post(
-            "/v1/jobs", json=job, headers={"Authorization": f"Bearer {SECRET}", "X-Request-ID": "r1"}
-        )
+        refused = client.post("/v1/jobs", json=job, headers={"Authorization": f"Bearer {SECRET}"})
+        assert refused.status_code == 401
+        answer = client.post("/v1/jobs", json=job, headers={"X-Request-ID": "r1"})
         assert answer.status_code == 202, answer.text
         ear = Ear(Talker(1, 1, 0.0), fakes.MODEL)
         lanes = [
