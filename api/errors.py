@@ -21,6 +21,7 @@ from api.body_limit import BodyTooLarge
 from api.operators import NotAnOperator
 from api.problems import Failure, FieldProblem, InvalidField, NotReady, problem_response, title_of_status
 from api.request_ids import request_id_of
+from api.served import NoWorker
 from api.tenancy import Unauthorized
 from db.cancelling import JobOver
 from db.database import DatabaseUnavailable
@@ -147,6 +148,12 @@ def _conflict(error: Exception) -> Failure:
     return Failure(409, code, "The job is not in the state for that", str(error))
 
 
+def _no_worker(error: NoWorker) -> Failure:
+    return Failure(
+        503, error.code, "No worker serves a model that is needed", str(error), headers=RETRY_AFTER
+    )
+
+
 def _not_an_operator(error: NotAnOperator) -> Failure:
     return Failure(403, error.code, "This is for operators", str(error))
 
@@ -220,6 +227,7 @@ _TABLE: Sequence[tuple[type[Exception], Callable[[Any], Failure]]] = (
     (NothingToRetry, _conflict),
     (NothingToAsk, _conflict),
     (NotAnOperator, _not_an_operator),
+    (NoWorker, _no_worker),
     (Unauthorized, _unauthorized),
     (TooManyQueued, _too_many_queued),
     (KeyInFlight, _in_flight),

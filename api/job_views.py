@@ -101,6 +101,9 @@ class JobDetail(JobSummary):
     sources: list[SourceView] = Field(description="Its prefixes and manifests.")
     requests: list[RequestView] = Field(description="What the job asked, in its order.")
     progress: ProgressView = Field(description="How far it is.")
+    warnings: list[str] = Field(
+        description="What it waits for, such as a model that no worker serves (`no_worker: ...`)."
+    )
 
 
 class AcceptedJob(JobDetail):
@@ -133,7 +136,11 @@ def summarise_job(job: Job) -> JobSummary:
 
 
 def show_job(
-    job: Job, requests: Sequence[Request], progress: Progress, sources: Sequence[JobSource] = ()
+    job: Job,
+    requests: Sequence[Request],
+    progress: Progress,
+    sources: Sequence[JobSource] = (),
+    warnings: Sequence[str] = (),
 ) -> JobDetail:
     """Show a job in full."""
     asked = [RequestView(id=r.id, task=r.task, options=r.options, model=r.model) for r in requests]
@@ -145,7 +152,9 @@ def show_job(
     shown = [show_source(source) for source in sources]
     nothing = job.state == JobState.FAILED and job.recordings_total == 0
     error = next((source.error for source in shown if source.error), None) if nothing else None
-    return JobDetail(**_summary(job), error=error, sources=shown, requests=asked, progress=far)
+    return JobDetail(
+        **_summary(job), error=error, sources=shown, requests=asked, progress=far, warnings=list(warnings)
+    )
 
 
 def show_source(source: JobSource) -> SourceView:

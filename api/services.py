@@ -12,6 +12,7 @@ from fastapi import Depends, Request
 from api.admission import Admission
 from api.doorbell import Doorbell
 from api.in_flight import InFlight
+from api.served import ServedModels
 from db.database import Database
 from db.states import PassKind
 from settings import Settings
@@ -32,6 +33,7 @@ class Services:
     keys_required: bool = False  # else requests without one are of the tenant ``default``
     admission: Admission = field(default_factory=Admission)
     in_flight: InFlight = field(default_factory=InFlight)
+    served: ServedModels = field(default_factory=ServedModels)
 
     @cached_property
     def key_secret(self) -> bytes:

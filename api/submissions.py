@@ -178,6 +178,11 @@ class Submission(Input):
         description="What to do with an object that the archive has in this version: `skip` leaves it when all that "
         "is asked was found, `reuse` takes what is there and runs what is missing, `redo` hears it all again.",
     )
+    if_no_worker: Literal["wait", "refuse"] = Field(
+        "wait",
+        description="What to do when no worker serves a model that the tasks need: `wait` for one, and say so in "
+        "`warnings`, or `refuse` the job.",
+    )
     dry_run: bool = Field(
         False,
         description="Store nothing and answer what the job would hear: see also the parameter `dry_run`.",

@@ -178,6 +178,44 @@ def _broker(settings: Settings) -> Iterator[Finding]:
             connection.close()
 
 
+def _workers(settings: Settings) -> Iterator[Finding]:
+    """Say of each model that work waits for whether a worker serves it."""
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from db.database import Database
+    from db.queue_depth import list_depths
+    from db.workers import list_served
+
+    url = make_url(settings.resolved_database_url)
+    if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():
+        return  # nothing waits yet
+    database = Database(settings.resolved_database_url)
+    try:
+        with database.read() as session:
+            waiting = {
+                depth.model: depth.ready for depth in list_depths(session) if depth.model and depth.ready
+            }
+            served = set(list_served(session))
+    except (SQLAlchemyError, OSError):
+        return  # the database has its own finding
+    finally:
+        database.close()
+    for model in sorted({settings.model, settings.chat_model, *waiting} - {""}):
+        count = waiting.get(model, 0)
+        if model in served:
+            yield Finding(Level.OK, "workers", f"the model {model} is served; {count} passes wait")
+        elif count:
+            fix = "earwitness worker --kind gpu (--kind chat for conversations), or earwitness up"
+            yield Finding(
+                Level.FAIL, "workers", f"no worker serves {model}, and {count} passes wait for it", fix
+            )
+        else:
+            yield Finding(
+                Level.OK, "workers", f"no worker serves {model} at the moment, and nothing waits for it"
+            )
+
+
 def _model(settings: Settings) -> Iterator[Finding]:
     yield from _checkpoint("model", settings.model, f"{PREFIX}MODEL")
     if settings.chat_model:
@@ -254,6 +292,7 @@ _LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _storage,
     _disk,
     _broker,
+    _workers,
     _model,
     _packages,
     _sandbox,

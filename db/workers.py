@@ -59,3 +59,11 @@ def list_workers(session: Session) -> Sequence[tuple[Worker, bool]]:
     alive = Worker.seen_at > database_now(-ALIVE_SECONDS)
     rows = session.execute(select(Worker, alive).order_by(Worker.kind, Worker.name))
     return [(worker, bool(lives)) for worker, lives in rows]
+
+
+def list_served(session: Session) -> Sequence[str]:
+    """Return the models that live workers serve; those that are about to end do not count."""
+    serving = Worker.seen_at > database_now(-ALIVE_SECONDS)
+    return session.scalars(
+        select(Worker.model).where(serving, Worker.model != "", Worker.draining.is_(False)).distinct()
+    ).all()

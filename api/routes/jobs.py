@@ -31,6 +31,7 @@ from api.job_views import (
 from api.pages import MAX_LIMIT, MAX_POSITION, Cursor, Id, Page, make_page
 from api.problems import InvalidField, Problem
 from api.routes.webhooks import webhook_of_job
+from api.served import NoWorker, warnings_about
 from api.services import Services, Wired, ring
 from api.submissions import Source, Submission
 from api.tenancy import Tenant
@@ -38,9 +39,9 @@ from db import queries
 from db.announcing import announced
 from db.links import NewLink
 from db.queries import Progress
-from db.states import IfSeen, JobState, LinkState, PassKind, RecordingState, SourceKind
+from db.states import FINAL_JOB_STATES, IfSeen, JobState, LinkState, PassKind, RecordingState, SourceKind
 from db.submitting import NewJob, NewRequest, NewSource, submit_job
-from db.tables import Job
+from db.tables import Job, Request
 from pipeline.tasks import get_task
 from pipeline.tasks.requests import request_key
 from pipeline.tasks.task import ModelKind
@@ -147,11 +148,15 @@ def create_job(
         services.admission.admit(
             session, tenant, len(new.uris), own=settings.max_queued, total=settings.max_queued_total
         )
+        warnings = _missing_workers(session, services, requests)
+        if warnings and submission.if_no_worker == "refuse":
+            raise NoWorker("; ".join(warnings))
         webhook = webhook_of_job(session, tenant, submission.webhook, services)
         job = submit_job(session, replace(new, webhook_id=None if webhook is None else webhook.id))
         sources = queries.list_sources(session, tenant, job.id) if new.sources else []
         asked = queries.list_requests(session, tenant, job.id)
-        accepted = AcceptedJob(**vars(show_job(job, asked, Progress.none(), sources)), webhook=webhook)
+        shown = show_job(job, asked, Progress.none(), sources, warnings)
+        accepted = AcceptedJob(**vars(shown), webhook=webhook)
         once.keep(session, 202, accepted, job_id=job.id)
     ring(services, PassKind.PLAN, len(new.uris))
     ring(services, PassKind.EXPAND, len(new.sources))
@@ -160,10 +165,22 @@ def create_job(
     return accepted
 
 
-def _shown(session: Session, tenant: str, job: Job) -> JobDetail:
+def _shown(session: Session, services: Services, tenant: str, job: Job) -> JobDetail:
     requests = queries.list_requests(session, tenant, job.id)
     sources = queries.list_sources(session, tenant, job.id)
-    return show_job(job, requests, queries.job_progress(session, job), sources)
+    waits = job.state not in FINAL_JOB_STATES
+    warnings = _missing_workers(session, services, requests) if waits else []
+    return show_job(job, requests, queries.job_progress(session, job), sources, warnings)
+
+
+def _missing_workers(
+    session: Session, services: Services, requests: Sequence[NewRequest | Request]
+) -> list[str]:
+    """Return what is to be said of models that the requests need and no worker serves."""
+    tasks: dict[str, list[str]] = {}
+    for request in requests:
+        tasks.setdefault(request.model, []).append(request.task)
+    return warnings_about(services.served.missing(session, tasks), tasks)
 
 
 @router.get("", summary="List jobs")
@@ -178,7 +195,7 @@ def list_jobs(query: Annotated[JobsQuery, Query()], services: Wired, tenant: Ten
 def get_job(job_id: Id, services: Wired, tenant: Tenant) -> JobDetail:
     """Return a job's state, what it asked, and how far it is in seconds of audio."""
     with services.database.read(tenant) as session:
-        return _shown(session, tenant, queries.get_job(session, tenant, job_id))
+        return _shown(session, services, tenant, queries.get_job(session, tenant, job_id))
 
 
 @router.get("/{job_id}/recordings", summary="List a job's recordings", responses=ABSENT)

@@ -64,6 +64,10 @@ def submit(
     metadata: Annotated[
         list[str] | None, typer.Option(help="Notes to keep with the job, NAME=VALUE. May be repeated.")
     ] = None,
+    if_no_worker: Annotated[
+        str | None,
+        typer.Option(help="When no worker serves a model that is needed: wait (default) or refuse."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only say what the job would hear; nothing is stored.")
     ] = False,
@@ -85,11 +89,13 @@ def submit(
         named += [{"manifest": uri} for uri in upload_all(client, lists)]
         body = asked.body(named, tasks)
         body |= {} if webhook is None else {"webhook": webhook}
+        body |= {} if if_no_worker is None else {"if_no_worker": if_no_worker}
         if dry_run:
             counted = client.dry_run(body)
             print_json(counted) if as_json else out.print(dry_run_table(counted), highlight=False)
             return
         job = client.submit(body)
+        _say_warnings(job)
         if secret := (job.get("webhook") or {}).get("secret"):
             say(f"webhook {job['webhook']['id']} signs with {secret}, which is shown this once")
         if wait:
@@ -128,6 +134,7 @@ def status(
         f"{progress['recordings_planned']} of {job['recordings']['total']} recordings measured",
         highlight=False,
     )
+    _say_warnings(job)
     _print_sources(job)
     _say_what_is_left_out(job, len(rows))
     out.print(recordings_table(rows))
@@ -200,6 +207,11 @@ def _print_rows(client: ApiClient, job: Json) -> None:
     rows = list(_rows(client, job))
     _say_what_is_left_out(job, len(rows))
     err.print(recordings_table(rows))
+
+
+def _say_warnings(job: Json) -> None:
+    for warning in job.get("warnings", ()):
+        say(warning.partition(": ")[2] or warning)
 
 
 def _print_sources(job: Json) -> None:

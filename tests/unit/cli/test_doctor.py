@@ -4,10 +4,14 @@ import subprocess
 from types import SimpleNamespace
 
 import pytest
+from support.jobs import MODEL, claim, facts, plan, submit
 
 from cli import doctor
 from cli.doctor import Finding, Level, examine, mask
 from cli.service import prepare_database
+from db.database import Database
+from db.states import PassKind
+from db.workers import WorkerReport, report_worker
 from settings import Settings
 
 
@@ -28,7 +32,17 @@ def test_a_healthy_installation_has_no_failures_and_keeps_no_probe(healthy, tmp_
 
     assert [finding for finding in findings if finding.level is Level.FAIL] == []
     assert {finding.what for finding in findings} == {
-        *("database", "storage", "disk", "broker", "model", "CPU worker", "model worker", "decoder")
+        *(
+            "database",
+            "storage",
+            "disk",
+            "broker",
+            "workers",
+            "model",
+            "CPU worker",
+            "model worker",
+            "decoder",
+        )
     }
     assert not [path for path in (tmp_path / "objects").rglob("*") if path.is_file()]
 
@@ -111,6 +125,26 @@ def test_a_checkpoint_folder_has_to_be_whole(tmp_path):
     for name in ("config.json", "qwen.tiktoken"):
         (tmp_path / name).touch()
     assert look(Settings(data_dir=tmp_path, model=str(tmp_path)), "model").level is Level.OK
+
+
+def test_work_that_waits_for_a_model_without_worker_is_found(tmp_path):
+    healthy = Settings(data_dir=tmp_path, model=MODEL)
+    prepare_database(healthy)
+    database = Database(healthy.resolved_database_url)
+    submit(database)
+    plan(database, claim(database, PassKind.PLAN), facts(2))
+    found = [finding for finding in examine(healthy) if finding.what == "workers"]
+    assert [finding.level for finding in found] == [Level.FAIL]
+    assert f"no worker serves {healthy.model}, and 2 passes wait" in found[0].fact
+    assert "earwitness worker" in found[0].fix
+
+    with database.write() as session:
+        report_worker(session, WorkerReport("gpu-1:1:gpu", "gpu", "gpu-1", 1, model=healthy.model))
+    found = [finding for finding in examine(healthy) if finding.what == "workers"]
+    assert [(finding.level, finding.fact) for finding in found] == [
+        (Level.OK, f"the model {healthy.model} is served; 2 passes wait")
+    ]
+    database.close()
 
 
 def test_missing_packages_are_named_with_the_command_to_run(healthy, monkeypatch):

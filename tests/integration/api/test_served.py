@@ -1,0 +1,53 @@
+"""A job says which of the models that it needs have no worker."""
+
+from __future__ import annotations
+
+from db.workers import WorkerReport, remove_worker, report_worker
+
+ASKED = {"sources": ["s3://archive/tape.flac"], "tasks": ["caption", "scene"]}
+
+
+def serve(database, model, **more):
+    with database.write() as session:
+        report_worker(session, WorkerReport("gpu-1:1:gpu", "gpu", "gpu-1", 1, model=model, places=8, **more))
+
+
+def test_a_job_that_nobody_would_hear_waits_and_says_so_until_a_worker_comes(client, database, settings):
+    job = client.post("/v1/jobs", json=ASKED).json()
+    (warning,) = job["warnings"]
+    assert warning.startswith(
+        f"no_worker: no worker serves the model {settings.model!r}, which caption, scene"
+    )
+    assert "earwitness worker" in warning
+    assert client.get(f"/v1/jobs/{job['id']}").json()["warnings"] == [warning]
+
+    serve(database, settings.model)
+    assert client.get(f"/v1/jobs/{job['id']}").json()["warnings"] == []
+    assert client.post("/v1/jobs", json=ASKED).json()["warnings"] == []
+
+
+def test_a_worker_of_another_model_or_one_that_is_about_to_end_does_not_count(client, database, settings):
+    serve(database, "another")
+    assert client.post("/v1/jobs", json=ASKED).json()["warnings"] != []
+    serve(database, settings.model, draining=True)
+    assert client.post("/v1/jobs", json=ASKED).json()["warnings"] != []
+
+
+def test_a_job_may_refuse_to_wait_and_then_nothing_is_stored(client, database, settings):
+    answer = client.post("/v1/jobs", json={**ASKED, "if_no_worker": "refuse"})
+    assert answer.status_code == 503
+    assert answer.json()["code"] == "no_worker"
+    assert "retry-after" in answer.headers
+    assert client.get("/v1/jobs").json()["items"] == []
+
+    serve(database, settings.model)
+    assert client.post("/v1/jobs", json={**ASKED, "if_no_worker": "refuse"}).status_code == 202
+
+
+def test_a_job_that_is_over_warns_of_nothing(client, database, settings):
+    serve(database, settings.model)
+    job = client.post("/v1/jobs", json=ASKED).json()
+    with database.write() as session:
+        remove_worker(session, "gpu-1:1:gpu")
+    assert client.post(f"/v1/jobs/{job['id']}/cancel").status_code == 200
+    assert client.get(f"/v1/jobs/{job['id']}").json()["warnings"] == []
