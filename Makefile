@@ -10,8 +10,10 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 run: $(VENV)/.stamp-run
 	$(BIN)/earwitness demo
 
+JOBS ?= 2 # processes that test side by side
+
 test: $(VENV)/.stamp-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 lint: $(VENV)/.stamp-dev
 	$(BIN)/ruff check .

@@ -282,10 +282,10 @@ def keep(session: Session, claim: Claim, lease_seconds: float) -> None:
         raise _lost(claim)
 
 
-def put_back(session: Session, claim: Claim) -> bool:
+def put_back(session: Session, claim: Claim, *, pause: float = 0.0) -> bool:
     """Make the pass ready again for its next part; the attempt does not count. Returns whether it was ours.
 
-    It queues up anew, so that long work takes turns with other work of its kind.
+    It queues up anew, after ``pause`` seconds, so that long work takes turns with other work of its kind.
     """
     row = session.execute(select(Pass.model, Pass.priority).where(*_still_mine(claim))).first()
     if row is None:
@@ -293,6 +293,8 @@ def put_back(session: Session, claim: Claim) -> bool:
     flow = Flow(claim.tenant, claim.job_id, claim.kind, row.model, row.priority)
     start, step = find_place(session, flow)
     values = {**ready_again(), "virtual_time": start + step, "attempts": Pass.attempts - 1}
+    if pause:
+        values["not_before"] = database_now(pause)
     return bool(count_moved(session, update(Pass).where(*_still_mine(claim)).values(values)))
 
 

@@ -41,6 +41,12 @@ def count_waiting(session: Session, tenant: str | None) -> Waiting:
     return Waiting(int(row[0]), row[1])
 
 
+def is_full(session: Session, tenant: str, *, own: int, total: int) -> bool:
+    """Say whether as many recordings wait as may, of the tenant or of all."""
+    ours = count_waiting(session, tenant)
+    return ours.recordings >= (ours.own_limit or own) or count_waiting(session, None).recordings >= total
+
+
 def take_turns(session: Session) -> None:
     """Let one transaction at a time go on, until it ends; on SQLite writers do anyway."""
     if session.get_bind().dialect.name == "postgresql":

@@ -57,9 +57,11 @@ converse.
 ## What it learned from
 
 Speech of espeak-ng in {len(world.VARIANTS)} voice variants and {len(world.ACCENTS)} accents, with speed, pitch and
-melody and timbre of four emotions; six in ten lines are random words. Strings of words and sentences of five other
-languages. Sounds and notes from numpy. Rooms, noise, microphones,
-throat lengths. Held out: {len(world.HELD_OUT_TEMPLATES)} sentence templates, one filled sentence in
+melody and timbre of four emotions. Half of the lines are random words (but not {" and ".join(world.HOMOPHONES)}, which
+sound like others); {100 * world.COMBINED_SHARE:.0f} % of the sentences are put together from parts, the others fill
+templates. Strings of words and sentences of five other languages. Sounds, noise and notes from numpy. Rooms,
+microphones, throat lengths.
+Held out, also as parts of longer sentences: {len(world.HELD_OUT_TEMPLATES)} sentence templates, one filled sentence in
 {world.HELD_OUT_SHARE}, the variants {", ".join(world.NEW_VARIANTS)}, and the sentences and voices of the samples.
 
 ## Figures

@@ -70,6 +70,8 @@ class _Canvas:
         self.energies[start : start + len(kept)] += 10.0 ** (kept + gain)
 
 
+SAMPLED_NOISE = 0.6  # how much of the noise is of samples; the rest is drawn on the mel energies
+
 SHARES = {"speech": 0.43, "foreign": 0.13, "sound": 0.26, "nothing": 0.04, "vocal": 0.05, "note": 0.09}
 """How often each kind of clip comes."""
 
@@ -224,7 +226,10 @@ def _finish(
         clip.ground = _add_ground(canvas, pool, chance, behind=bool(clip.speakers or clip.note or clip.vocal))
     empty = not (clip.speakers or clip.note or clip.vocal or clip.events or clip.ground)
     if chance.random() < (0.6 if empty else 0.7 * stage.disturbed):
-        _add_noise(canvas, chance, loud=empty)
+        if pool.kinds.get("noise") and chance.random() < SAMPLED_NOISE:
+            _add_sampled_noise(canvas, pool, chance, loud=empty)
+        else:
+            _add_noise(canvas, chance, loud=empty)
         clip.is_noisy = True
     mel = np.log10(np.maximum(canvas.energies, 10.0**FLOOR))
     if clip.speakers and chance.random() < 0.5:
@@ -239,11 +244,21 @@ def _finish(
 
 def _add_ground(canvas: _Canvas, pool: Pool, chance: np.random.Generator, *, behind: bool) -> str:
     take = pool.draw("ground", chance)
-    frames = len(canvas.energies)
-    start = int(chance.integers(max(1, len(take.mel) - frames)))
-    mel = np.concatenate([take.mel[start:], *[take.mel] * (frames // len(take.mel) + 1)])[:frames]
-    canvas.add(mel, 0, chance.uniform(-1.6, -0.4) if behind else chance.uniform(-1.0, 0.2))
+    gain = chance.uniform(-1.6, -0.4) if behind else chance.uniform(-1.0, 0.2)
+    canvas.add(_lasting(take, len(canvas.energies), chance), 0, gain)
     return take.label
+
+
+def _add_sampled_noise(canvas: _Canvas, pool: Pool, chance: np.random.Generator, *, loud: bool) -> None:
+    """Add noise that was made as samples: its energies move as real ones do, more in the narrow low bins."""
+    gain = chance.uniform(-4.0, 0.0) if loud else chance.uniform(-4.2, -1.3)
+    canvas.add(_lasting(pool.draw("noise", chance), len(canvas.energies), chance), 0, gain)
+
+
+def _lasting(take: Take, frames: int, chance: np.random.Generator) -> NDArray[np.float16]:
+    """Return so many frames of a take from anywhere in it, which goes on from its begin when it ends."""
+    start = int(chance.integers(max(1, len(take.mel) - frames)))
+    return np.concatenate([take.mel[start:], *[take.mel] * (frames // len(take.mel) + 1)])[:frames]
 
 
 def _add_noise(canvas: _Canvas, chance: np.random.Generator, *, loud: bool) -> None:

@@ -7,6 +7,8 @@ import json
 import time
 from collections.abc import Iterator
 
+from sqlalchemy.orm import Session
+
 from db.claims import put_back
 from db.expanding import (
     Expansion,
@@ -18,6 +20,7 @@ from db.expanding import (
 )
 from db.links import NewLink
 from db.states import PassKind, SourceKind
+from db.waiting import is_full
 from storage.errors import InputChanged
 from storage.manifests import BadLine, ManifestLimits, read_manifest
 from storage.selection import Selection
@@ -27,6 +30,7 @@ from workers.leases import Lease
 
 PAGE_OBJECTS = 1_000  # listed objects, or lines, of one transaction; what S3 gives at a time
 SLICE_SECONDS = 30.0  # then another source has its turn
+FULL_PAUSE_SECONDS = 10.0  # how long a listing rests while as many recordings wait as may
 
 
 def expand(context: WorkerContext, lease: Lease) -> None:
@@ -38,6 +42,9 @@ def expand(context: WorkerContext, lease: Lease) -> None:
     for page in _pages(context, lease, work):
         lease.check()
         with context.database.write() as session:
+            if _is_full(context, session, claim.tenant):
+                put_back(session, claim, pause=FULL_PAUSE_SECONDS)
+                return
             ready = take_page(
                 session,
                 claim,
@@ -54,6 +61,12 @@ def expand(context: WorkerContext, lease: Lease) -> None:
             return
     with context.database.write() as session:
         complete_expansion(session, claim)
+
+
+def _is_full(context: WorkerContext, session: Session, tenant: str) -> bool:
+    """Say whether the listing has to rest: what it would add is let in like jobs are, a page more at most."""
+    settings = context.settings
+    return is_full(session, tenant, own=settings.max_queued, total=settings.max_queued_total)
 
 
 def _pages(context: WorkerContext, lease: Lease, work: Expansion) -> Iterator[SourcePage]:

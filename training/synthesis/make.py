@@ -15,19 +15,23 @@ from training.takes import Take, mel_energies, write_shard
 
 TAKES_IN_SHARD = 400
 GROUND_SECONDS = 10.0
+NOISE_SECONDS = 6.0
+NOISES_IN_SHARD = 150
 
 
 @dataclass(frozen=True)
 class Plan:
     """How many shards of takes to make: of ``words`` (random strings), sentences, foreign sentences and sounds.
 
-    ``flite`` shards hold words and sentences in flite's voices; the bundled checkpoint has heard none of them.
+    ``noise`` shards hold steady noise of many colours, ``flite`` shards words and sentences in flite's voices; the
+    bundled checkpoint has heard none of the latter.
     """
 
     words: int = 48
     sentence: int = 48
     foreign: int = 12
     sounds: int = 40
+    noise: int = 6
     flite: int = 0
     seed: int = 0
 
@@ -53,7 +57,10 @@ def _path(folder: Path, kind: str, number: int) -> Path:
 def _make_shard(job: tuple[Path, str, int, int]) -> int:
     folder, kind, number, seed = job
     chance = np.random.default_rng([seed, number, *kind.encode()])
-    takes = list(_sounds(chance) if kind == "sounds" else _spoken(kind, chance))
+    if kind in ("sounds", "noise"):
+        takes = list(_sounds(chance) if kind == "sounds" else _noises(chance))
+    else:
+        takes = list(_spoken(kind, chance))
     write_shard(_path(folder, kind, number), takes)
     return len(takes)
 
@@ -87,6 +94,14 @@ def _sounds(chance: np.random.Generator) -> Iterator[Take]:
         take = _take("note", note.instrument, music.play(note, chance.uniform(0.8, 1.6), chance))
         take.traits.update(pitch=note.pitch, velocity=note.velocity, qualities=list(note.qualities))
         yield take
+
+
+def _noises(chance: np.random.Generator) -> Iterator[Take]:
+    """Yield steady noise of many colours: what is no surroundings, though it sounds like wind or waves."""
+    count = round(NOISE_SECONDS * sounds.SAMPLING_RATE)
+    for _ in range(NOISES_IN_SHARD):
+        high = chance.uniform(2_000, 7_500)
+        yield _take("noise", "", sounds.coloured(count, chance, 60, high, chance.uniform(0, 0.6)))
 
 
 def _take(kind: str, label: str, wave: sounds.Wave) -> Take:

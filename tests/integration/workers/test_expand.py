@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,27 @@ def test_a_long_listing_gives_way_after_its_slice(
     assert rounds == 8  # seven pages of four, and the end
     assert len(uris(at_archive, job_id)) == 25
     assert (PassKind.EXPAND, "", 1) in at_archive.doorbell.rings
+
+
+def test_a_listing_rests_while_as_many_recordings_wait_as_may(
+    at_archive: WorkerContext, keeper: LeaseKeeper, archive: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers.expand, "FULL_PAUSE_SECONDS", 0.05)
+    full = replace(at_archive, settings=at_archive.settings.model_copy(update={"max_queued": 10}))
+    job_id = submit(full.database, uris=(), sources=[prefix(folder_uri(archive) + "/")])
+
+    work(full, keeper)
+
+    assert len(uris(full, job_id)) == 11  # three pages: the last began below the limit
+    with full.database.read() as session:
+        row = session.scalars(select(Pass).where(Pass.kind == PassKind.EXPAND)).one()
+        assert (row.state, row.attempts, row.not_before is not None) == (PassState.READY, 0, True)
+    time.sleep(0.1)
+    work(full, keeper)
+    assert len(uris(full, job_id)) == 11  # nothing was done meanwhile
+    time.sleep(0.1)
+    work(at_archive, keeper)  # the limit was raised
+    assert len(uris(at_archive, job_id)) == 25
 
 
 def test_a_lease_that_is_lost_ends_the_work(
