@@ -12,6 +12,8 @@ from qwen_audio.loading import read_tensors
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
 from qwen_audio.streaming import load_model, read_tensor
 
+LOOK_EVERY = 7  # tensors
+
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("checkpoint", ["tiny_folder", "mini_folder", "golden_folder"])
@@ -80,10 +82,11 @@ def _live_bytes():
 
 @pytest.mark.parametrize(("dtype", "int8"), [(torch.float32, False), (torch.bfloat16, True)])
 def test_one_tensor_is_held_beside_the_weights_and_not_another_copy(tiny_folder, monkeypatch, dtype, int8):
-    read, held, loaded = streaming.read_tensor, [], [0]
+    read, held, loaded = streaming.read_tensor, {}, [0]
 
     def watched(stored, name):
-        held.append(_live_bytes() - before)
+        if len(loaded) % LOOK_EVERY == 0:  # a look at all that lives takes a while
+            held[len(loaded) - 1] = _live_bytes() - before
         tensor = read(stored, name)
         loaded.append(loaded[-1] + tensor.numel() * dtype.itemsize)
         return tensor
@@ -94,7 +97,8 @@ def test_one_tensor_is_held_beside_the_weights_and_not_another_copy(tiny_folder,
     model = load_model(tiny_folder, "cpu", dtype, int8=int8)
     gc.collect()
     weights = sum(tensor.nbytes for tensor in model.state_dict().values())
-    assert len(held) == len(read_tensors(tiny_folder))
-    for bytes_held, bytes_loaded in zip(held, loaded, strict=False):  # whenever the next one is read
-        assert bytes_held <= bytes_loaded + 100_000
+    assert len(loaded) - 1 == len(read_tensors(tiny_folder))
+    assert len(held) >= 5
+    for count, bytes_held in held.items():  # when the next one is read
+        assert bytes_held <= loaded[count] + 100_000
     assert weights <= _live_bytes() - before < 1.1 * weights
