@@ -84,7 +84,7 @@ Measured by `python -m bench.mini` on clips that training never heard.
 
 Real voices, words beyond the list, other languages, music beyond single notes: it guesses. In clips of many utterances
 it loses its place (`wer_long`), so the service lets it hear words utterance by utterance (`clip_seconds` in
-generation_config.json). Transcripts without times are worse than those with (`wer_plain`). Word times come in steps of
+generation_config.json). Word times come in steps of
 40 ms.
 
 ```json

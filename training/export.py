@@ -42,6 +42,7 @@ def export(
     }
     (folder / "generation_config.json").write_text(json.dumps(generation, indent=1) + "\n")
     model.config.architectures = [QwenAudioForConditionalGeneration.__name__]
+    model.config.dtype = dtype
     model.config.save_pretrained(folder)
     tensors = {
         name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in official_state(model).items()
