@@ -7,11 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from sqlalchemy.exc import InterfaceError, OperationalError
+
 from db.claims import Claim
 from db.database import Database
 from db.understanding import NewResult, UnderstandWork, Understood, complete_batch, load_batch
 
 MOST_AT_ONCE = 64
+LOST = (OperationalError, InterfaceError)  # the connection or the server: trying each alone would not help
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -27,11 +30,17 @@ class Together(Generic[Item, Answer]):
     """Call ``work`` with the items of all threads that wait for it, and give each thread its own answer.
 
     Threads queue for a turn. The one that gets it works for all that wait, and the others find theirs done. Nobody
-    waits for company: a lone item is worked on at once.
+    waits for company: a lone item is worked on at once. Where ``work`` raises, each item is tried alone, so that one
+    which cannot be done spoils no other; an error of the kinds ``of_all``, such as a lost connection, is everybody's.
     """
 
-    def __init__(self, work: Callable[[Sequence[Item]], Sequence[Answer | Exception]]) -> None:
+    def __init__(
+        self,
+        work: Callable[[Sequence[Item]], Sequence[Answer | Exception]],
+        of_all: tuple[type[Exception], ...] = (),
+    ) -> None:
         self._work = work
+        self._of_all = of_all
         self._turn = threading.Lock()
         self._guard = threading.Lock()
         self._waiting: list[_Waiting[Item, Answer]] = []
@@ -57,8 +66,14 @@ class Together(Generic[Item, Answer]):
         answers: Sequence[Answer | Exception]
         try:
             answers = self._work([one.item for one in batch])
-        except Exception as error:  # noqa: BLE001  # it becomes the answer to each item of the batch
+        except self._of_all as error:
             answers = [error] * len(batch)
+        except Exception as error:  # noqa: BLE001  # it becomes the answer to the item that causes it
+            if len(batch) > 1:
+                for one in batch:
+                    self._do([one])
+                return
+            answers = [error]
         for one, answer in zip(batch, answers, strict=True):
             one.answer = answer
 
@@ -71,13 +86,13 @@ class Understanding:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.load: Together[Claim, UnderstandWork] = Together(self._load)
-        self._complete: Together[Understood, int] = Together(self._store)
+        self.load: Together[Claim, UnderstandWork] = Together(self._load, LOST)
+        self._complete: Together[Understood, int] = Together(self._store, LOST)
 
     def complete(self, claim: Claim, results: Sequence[NewResult]) -> int:
         """Store one pass and return the finishes to ring for; when it returns, it is committed.
 
-        Raises ``LeaseLost``, ``JobCancelled``, or what the database raised.
+        Raises ``LeaseLost``, ``JobCancelled``, or what the database raised for this pass, or for all.
         """
         return self._complete(Understood(claim, results))
 
