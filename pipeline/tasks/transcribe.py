@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -19,6 +20,7 @@ from pipeline.tasks.hearing_language import (
     no_speech_question,
     probability,
 )
+from pipeline.tasks.overlaps import pieces, settle_windows
 from pipeline.tasks.parsed import Flag, Parsed, confidence, ending_flags
 from pipeline.tasks.prompts import transcript_prompt
 from pipeline.tasks.questions import HeardChunk, Hearing, Question, ask_patiently
@@ -144,7 +146,7 @@ class Transcribe(Task[TranscribeOptions]):
         asked, flags = _settled(options, language)
         said = yield from self._transcribe(chunk, _windows(chunk, asked), asked)
         said = yield from self._without_loops(chunk, said, asked)
-        return _parsed(said, language, asked, flags)
+        return _parsed(_settled_words(said, asked), language, asked, flags)
 
     def _without_loops(
         self, chunk: HeardChunk, said: Sequence[_Said], options: TranscribeOptions
@@ -192,7 +194,7 @@ def _windows(chunk: HeardChunk, options: TranscribeOptions) -> Sequence[Span]:
     if options.timestamps == "word":
         if chunk.clip_samples is None or chunk.samples <= chunk.clip_samples:
             return [(0, chunk.samples)]
-        return speech_windows(replace(chunk, owned=None), chunk.clip_samples)
+        return pieces(speech_windows(replace(chunk, owned=None), chunk.clip_samples), chunk.clip_samples)
     return speech_windows(chunk) if options.timestamps == "segment" else [chunk.own]
 
 
@@ -203,6 +205,20 @@ def _settled(options: TranscribeOptions, language: FoundLanguage) -> tuple[Trans
     if options.timestamps == "word" and language.code not in LANGUAGES_WITH_WORD_TIMES:
         return asked.model_copy(update={"timestamps": "segment"}), [*flags, Flag.TIMESTAMPS_UNAVAILABLE]
     return asked, flags
+
+
+def _settled_words(said: Sequence[_Said], options: TranscribeOptions) -> list[_Said]:
+    """Leave each word to one of the windows that heard it, where windows overlap."""
+    overlap = any(left.window[1] > right.window[0] for left, right in pairwise(said))
+    if options.timestamps != "word" or not overlap:
+        return list(said)
+    settled = settle_windows([one.window for one in said], [one.words for one in said])
+    return [
+        replace(one, words=words, text=join_words((word.text for word in words), options.language))
+        if one.words
+        else one
+        for one, words in zip(said, settled, strict=True)
+    ]
 
 
 def _read(window: Span, answer: Answer, no_speech_prob: float | None, options: TranscribeOptions) -> _Said:
