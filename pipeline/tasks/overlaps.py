@@ -11,12 +11,19 @@ from pipeline.tasks.findings import SAMPLES_PER_SECOND, Part, Span, Word
 from pipeline.tasks.seams import settle
 
 OVERLAP_SAMPLES = SAMPLES_PER_SECOND
+TOLERATED = 1.5  # times the longest clip
 
 
 def pieces(windows: Sequence[Span], most_samples: int) -> list[Span]:
-    """Cut every window that is longer than ``most_samples`` into equal pieces that overlap by a second."""
+    """Cut every window that is much longer than ``most_samples`` into equal pieces that overlap by a second.
+
+    One that is a little longer is mostly one long utterance, which is followed better whole.
+    """
     found: list[Span] = []
     for start, end in windows:
+        if end - start <= TOLERATED * most_samples:
+            found.append((start, end))
+            continue
         step = max(1, most_samples - OVERLAP_SAMPLES)
         count = max(1, -(-(end - start - OVERLAP_SAMPLES) // step))
         length = (end - start + (count - 1) * OVERLAP_SAMPLES) / count
