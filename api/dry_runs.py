@@ -11,7 +11,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from os.path import splitext
 from typing import BinaryIO
@@ -31,6 +31,7 @@ SAMPLE = 16  # files whose headers are read
 PROBE_SECONDS = 20.0
 HEAD_BYTES, TAIL_BYTES = 1024 * 1024, 256 * 1024  # of a probed file: headers stand at the ends
 EXAMPLES = 5
+NOT_PROBED = "not_probed"  # the header of an object could not be looked at here
 _NO_ANSWER = ("decode_timeout", "decode_crashed")  # says nothing of the file's length
 
 
@@ -199,15 +200,21 @@ class DryRun:
         sample = self._sample.kept
         with ExitStack() as files:
             ends_at = time.monotonic() + PROBE_SECONDS
-            opened = [
-                (one, file)
-                for one in sample
-                if time.monotonic() < ends_at and (file := self._fetch_ends(one, files)) is not None
-            ]
+            opened: list[tuple[ObjectInfo, BinaryIO]] = []
+            odd: list[tuple[str, str]] = []
+            for one in sample:
+                if time.monotonic() >= ends_at:
+                    break
+                try:
+                    opened.append((one, self._fetch_ends(one, files)))
+                except StorageError as error:
+                    odd.append((error.code, one.uri))
+                except OSError:  # our own disk: the object may be sound, and says nothing about the others
+                    odd.append((NOT_PROBED, one.uri))
             answers = probe([file for _, file in opened], PROBE_SECONDS)
         seconds: dict[str, float] = defaultdict(float)
         sizes: Counter[str] = Counter()
-        odd, probed = [], 0
+        probed = 0
         for (one, _), answer in zip(opened, answers, strict=True):
             if answer.code is not None:
                 odd.append((answer.code, one.uri))
@@ -226,19 +233,20 @@ class DryRun:
         )
         return (all_seconds if math.isfinite(all_seconds) else None), probed, odd
 
-    def _fetch_ends(self, one: ObjectInfo, files: ExitStack) -> BinaryIO | None:
-        """Return a sparse file as long as the object, with its first and last bytes in place."""
-        with suppress(StorageError, OSError):
-            file = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
-            file.truncate(one.size_bytes)
-            head = min(one.size_bytes, HEAD_BYTES)
-            tail = max(head, one.size_bytes - TAIL_BYTES)
-            for start, end in ((0, head), (tail, one.size_bytes)):
-                file.seek(start)
-                file.write(self._store.read(one.uri, start, end, version=one.version))
-            file.flush()
-            return file
-        return None
+    def _fetch_ends(self, one: ObjectInfo, files: ExitStack) -> BinaryIO:
+        """Return a sparse file as long as the object, with its first and last bytes in place.
+
+        Raises ``StorageError``, and ``OSError`` where our own disk does not take it.
+        """
+        file = files.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
+        file.truncate(one.size_bytes)
+        head = min(one.size_bytes, HEAD_BYTES)
+        tail = max(head, one.size_bytes - TAIL_BYTES)
+        for start, end in ((0, head), (tail, one.size_bytes)):
+            file.seek(start)
+            file.write(self._store.read(one.uri, start, end, version=one.version))
+        file.flush()
+        return file
 
 
 def _suffix(uri: str) -> str:

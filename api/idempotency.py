@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
@@ -84,10 +84,15 @@ async def refuse_key(key: KeyHeader = None) -> None:
 
 def _digest(request: Request, body: bytes) -> str:
     """Return the digest of what is asked; the order of fields and the spaces between them do not matter."""
-    with suppress(ValueError):  # not JSON: its bytes are what they are
-        body = json.dumps(json.loads(body), sort_keys=True, separators=(",", ":")).encode()
     asked = f"{request.method} {request.url.path}?{request.url.query}\n".encode()
-    return hashlib.sha256(asked + body).hexdigest()
+    return hashlib.sha256(asked + _canonical(body)).hexdigest()
+
+
+def _canonical(body: bytes) -> bytes:
+    try:
+        return json.dumps(json.loads(body), sort_keys=True, separators=(",", ":")).encode()
+    except ValueError:
+        return body  # not JSON: its bytes are what they are, and the route will refuse it
 
 
 def _response(first: FirstAnswer) -> JSONResponse:

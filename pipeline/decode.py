@@ -174,14 +174,16 @@ class _Child:
             self._wait()
         line, _, rest = bytes(kept).partition(b"\n")
         kept[:] = rest
-        # A process that was taken over can write anything here: what is no report counts as a crash.
-        with suppress(ValueError, TypeError, KeyError):
+        try:
             report = parse_report(line)
-            if isinstance(report, InvalidAudio):
-                raise report
-            if kind in report:
-                return report
-        raise self._why_it_ended()
+        except (ValueError, TypeError, KeyError):
+            # A process that was taken over can write anything here: what is no report counts as a crash.
+            raise self._why_it_ended() from None
+        if isinstance(report, InvalidAudio):
+            raise report
+        if kind not in report:
+            raise self._why_it_ended()
+        return report
 
     def expect_end(self) -> None:
         """Wait for the process to end well."""

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
@@ -72,12 +71,11 @@ def _ask(files: Sequence[BinaryIO], wait_seconds: float) -> list[Probed]:
 
 
 def _probed(line: bytes) -> Probed:
-    # A child that was taken over can write anything.
-    with suppress(ValueError, TypeError, KeyError, AttributeError):
+    try:
         answer: dict[str, Any] = json.loads(line)
         if answer.get("code") is not None:
             return Probed(None, str(answer["code"])[:64])
         seconds = float(answer["seconds"])
-        if 0 <= seconds < 1e9:
-            return Probed(seconds)
-    return Probed(None, "decode_crashed")
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return Probed(None, "decode_crashed")  # a child that was taken over can write anything
+    return Probed(seconds) if 0 <= seconds < 1e9 else Probed(None, "decode_crashed")

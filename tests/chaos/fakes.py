@@ -91,8 +91,9 @@ class HashEngine:
         return HashPrefix(self._pool, samples.astype("<i2").tobytes(), self._seed, self._longest)
 
     def open_parts(self, parts: Sequence[Prompt | NDArray[np.int16]]) -> HashPrefix:
-        """Refuse conversations."""
-        raise NotImplementedError("the hash engine holds no conversations")
+        """Take a conversation as one clip: all that is heard in it, one after another."""
+        heard = [part for part in parts if isinstance(part, np.ndarray)]
+        return self.open(np.concatenate([np.zeros(0, np.int16), *heard]))
 
 
 class HashPrefix:
