@@ -14,7 +14,8 @@ import api.dry_runs
 from api.app import create_app
 from db.states import JobState, PassKind, SourceState
 from db.tables import Job, JobRecording, JobSource, Pass, SourceError
-from storage import folder_uri
+from storage import InputAccessDenied, folder_uri
+from storage.folder import FolderStore
 
 PREFIX = {"prefix": "s3://archive/1999/", "glob": "**/*.wav"}
 ASKED = {"sources": [PREFIX], "tasks": ["caption"]}
@@ -212,3 +213,14 @@ def test_a_dry_run_tells_the_error_of_a_source(at_archive, source, says):
 def test_a_dry_run_refuses_what_a_job_would_be_refused_for(at_archive):
     answer = at_archive.post("/v1/jobs?dry_run=true", json={**ASKED, "tasks": ["nonsense"]})
     assert answer.status_code == 422
+
+
+def test_a_dry_run_names_what_it_could_list_and_not_read(at_archive, archive, monkeypatch):
+    def refuse(self, uri, start, end, *, version=None):
+        raise InputAccessDenied(f"{uri} may not be read")
+
+    monkeypatch.setattr(FolderStore, "read", refuse)
+    found = try_out(at_archive, {"prefix": folder_uri(archive) + "/", "glob": "*.wav"})
+    assert (found["objects"], found["probed"], found["estimated_hours"]) == (3, 0, None)
+    assert [(one["code"], one["count"]) for one in found["probed_unreadable"]] == [("input_access_denied", 3)]
+    assert len(found["probed_unreadable"][0]["examples"]) == 3
