@@ -31,7 +31,7 @@ from sqlalchemy import select
 import pipeline.ingest
 from api.app import create_app
 from bench.s3_stub import s3_stub
-from db.claims import claim_passes
+from db.claiming import claim_passes
 from db.database import Database
 from db.planning import complete_plan, load_plan, register_recording
 from db.states import PassKind, SourceState

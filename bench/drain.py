@@ -18,7 +18,7 @@ from pathlib import Path
 from sqlalchemy import text
 
 from bench.databases import KINDS, add_job, add_passes, analyze, commits_per_second, fresh_url
-from db.claims import claim_passes
+from db.claiming import claim_passes
 from db.database import Database
 from db.planning import NewChunk, PlanFacts, complete_plan, load_plan, register_recording
 from db.states import PassKind

@@ -1,4 +1,4 @@
-"""Own the lease of every pass: claim, heartbeat, hold, fail, release, and the return of expired leases.
+"""Own the lease of every pass, which ``claiming`` grants: heartbeat, hold, fail, release, and its return when expired.
 
 Every statement is guarded by the state and the epoch that it expects, and "no row moved" is an answer. All instants
 are the database's own. Nothing here commits: the caller's session does.
@@ -6,16 +6,15 @@ are the database's own. Nothing here commits: the caller's session does.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from sqlalchemy import ColumnElement, select, update
 from sqlalchemy.orm import Session
 
 from db.clock import database_now
-from db.events import record_event, record_events
-from db.fairness import READY, Flow, find_place, ready_again, wake_waiting
+from db.events import record_event
+from db.fairness import Flow, find_place, ready_again
 from db.statements import count_moved
 from db.states import JOB_WORK, JobState, PassKind, PassState
 from db.tables import Job, Pass
@@ -23,8 +22,6 @@ from db.tables import Job, Pass
 MAX_ERRORS = 5  # reported failures that may pass with time, such as storage that does not answer
 MAX_CRASHES = 3  # workers that a pass may take down before it is set aside
 LONGEST_BACKOFF_SECONDS = 300.0
-ASIDE_SECONDS = 600.0  # how long the ready passes of a cancelled job stand aside for those who retire them
-ASIDE_PAGE = 5_000  # how many of them one claim moves
 
 
 class LeaseLost(Exception):
@@ -69,123 +66,8 @@ class Failure:
     retryable: bool
 
 
-def claim_passes(
-    session: Session, kind: PassKind, worker: str, *, model: str = "", lease_seconds: float, limit: int = 1
-) -> list[Claim]:
-    """Lease up to ``limit`` of the most urgent ready passes of one kind and model; the list may be empty.
-
-    Follows the partial index over ready rows. Work of a cancelled job is not handed out: what is met of it is put
-    aside, a page at a time, for those who retire it. A crash after the commit leaves leases that expire.
-    """
-    wake_waiting(session)
-    taken = _take(session, kind, model, worker, lease_seconds, limit)
-    if any(row.is_cancelled for row in taken):
-        gone = [row.Pass for row in taken if row.is_cancelled]
-        taken = [row for row in taken if not row.is_cancelled]
-        _put_aside(session, gone)
-        left = limit - len(taken)
-        taken += _take(session, kind, model, worker, lease_seconds, left, skip_cancelled=True)
-    if kind in (PassKind.PLAN, PassKind.EXPAND):
-        _start_jobs(session, {row.Pass.job_id for row in taken if row.is_queued}, actor=worker)
-    return [_claim_of(row, worker) for row in sorted((row.Pass for row in taken), key=_order)]
-
-
-def _take(
-    session: Session,
-    kind: PassKind,
-    model: str,
-    worker: str,
-    lease_seconds: float,
-    limit: int,
-    *,
-    skip_cancelled: bool = False,
-) -> list[Any]:
-    """Lease the most urgent passes and return each with what its job's state means for it."""
-    urgent = (
-        select(Pass.id)
-        .where(
-            Pass.state == READY,
-            Pass.not_before.is_(None),
-            Pass.kind == kind,
-            Pass.model == model,
-        )
-        .order_by(Pass.priority.desc(), Pass.virtual_time, Pass.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True, of=Pass)
-    )
-    if skip_cancelled:
-        urgent = urgent.join(Job, Job.id == Pass.job_id).where(Job.state != JobState.CANCELLED)
-    # Materialised, or PostgreSQL may run the subquery again and take more rows than the limit.
-    page = urgent.cte("urgent").prefix_with("MATERIALIZED", dialect="postgresql")
-    job_state = select(Job.state).where(Job.id == Pass.job_id).correlate(Pass).scalar_subquery()
-    stops = kind in JOB_WORK
-    rows = session.execute(
-        update(Pass)
-        .where(Pass.id.in_(select(page.c.id)), Pass.state == READY)
-        .values(
-            state=PassState.LEASED,
-            epoch=Pass.epoch + 1,
-            attempts=Pass.attempts + 1,
-            worker=worker,
-            lease_until=database_now(lease_seconds),
-        )
-        .returning(
-            Pass,
-            ((job_state == JobState.CANCELLED) & stops).label("is_cancelled"),
-            (job_state == JobState.QUEUED).label("is_queued"),
-        )
-        .execution_options(synchronize_session=False, populate_existing=True)
-    )
-    return list(rows)
-
-
-def _order(row: Pass) -> tuple[int, float, str]:
-    return -row.priority, row.virtual_time, row.id
-
-
-def _put_aside(session: Session, gone: Sequence[Pass]) -> None:
-    """Give passes of cancelled jobs back, and take a page of the same jobs out of the way for a while.
-
-    They stay ready, for whoever retires the job or hands them to another that waits for them too: that is not
-    the claim's to decide.
-    """
-    for row in gone:
-        count_moved(
-            session,
-            update(Pass)
-            .where(Pass.id == row.id, Pass.epoch == row.epoch)
-            .values(
-                state=PassState.READY,
-                lease_until=None,
-                worker=None,
-                attempts=Pass.attempts - 1,
-                not_before=database_now(ASIDE_SECONDS),
-            ),
-        )
-    first = gone[0]
-    behind = (
-        select(Pass.id)
-        .where(
-            Pass.state == READY,
-            Pass.not_before.is_(None),
-            Pass.kind == first.kind,
-            Pass.model == first.model,
-            Pass.job_id.in_({row.job_id for row in gone}),
-        )
-        .limit(ASIDE_PAGE)
-        .with_for_update(skip_locked=True)
-        .cte("behind")
-        .prefix_with("MATERIALIZED", dialect="postgresql")
-    )
-    count_moved(
-        session,
-        update(Pass)
-        .where(Pass.id.in_(select(behind.c.id)), Pass.state == READY)
-        .values(not_before=database_now(ASIDE_SECONDS)),
-    )
-
-
-def _claim_of(row: Pass, worker: str) -> Claim:
+def claim_of(row: Pass, worker: str) -> Claim:
+    """Return the right to a pass as its row stands."""
     return Claim(
         pass_id=row.id,
         kind=PassKind(row.kind),
@@ -201,27 +83,6 @@ def _claim_of(row: Pass, worker: str) -> Claim:
         request_ids=tuple(row.request_ids),
         attempts=row.attempts,
     )
-
-
-def _start_jobs(session: Session, job_ids: Collection[str], *, actor: str) -> None:
-    if not job_ids:
-        return
-    # Skips what another claim of the same job is starting: claims never wait for each other.
-    queued = (
-        select(Job.id, Job.tenant)
-        .where(Job.id.in_(sorted(job_ids)), Job.state == JobState.QUEUED)
-        .with_for_update(skip_locked=True, key_share=True)
-    )
-    if rows := session.execute(queued).all():
-        count_moved(
-            session,
-            update(Job)
-            .where(Job.id.in_([row.id for row in rows]))
-            .values(state=JobState.RUNNING, started_at=database_now()),
-        )
-        record_events(
-            session, "job.running", [{"tenant": row.tenant, "job_id": row.id} for row in rows], actor=actor
-        )
 
 
 def _still_mine(claim: Claim) -> tuple[ColumnElement[bool], ...]:
@@ -401,7 +262,7 @@ def find_expired(session: Session, limit: int = 100) -> list[Claim]:
         .order_by(Pass.lease_until)
         .limit(limit)
     ).all()
-    return [_claim_of(row, row.worker or "") for row in rows]
+    return [claim_of(row, row.worker or "") for row in rows]
 
 
 def count_crash(session: Session, claim: Claim, *, jitter: float = 0.5) -> tuple[PassState, Failure]:

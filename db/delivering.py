@@ -14,7 +14,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Row, Select, func, insert, literal_column, select, update
 from sqlalchemy.orm import Session
 
-from db.claims import Claim, Failure, LeaseLost, backoff_seconds, claim_passes
+from db.claiming import claim_passes
+from db.claims import Claim, Failure, LeaseLost, backoff_seconds
 from db.clock import database_now
 from db.events import record_event
 from db.fairness import READY, ready_again, wake_waiting

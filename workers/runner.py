@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.claims import Claim, claim_passes, release
+from db.claiming import claim_passes
+from db.claims import Claim, release
 from db.states import PassKind
 from workers.attempt import Ending, Work, attempt
 from workers.context import WorkerContext

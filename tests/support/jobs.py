@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from db.claims import Claim, claim_passes
+from db.claiming import claim_passes
+from db.claims import Claim
 from db.database import Database
 from db.planning import NewChunk, PlanFacts, PlanStored, complete_plan, load_plan, register_recording
 from db.states import PassKind

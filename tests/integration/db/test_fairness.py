@@ -9,7 +9,8 @@ from sqlalchemy import select, text, update
 from support.jobs import claim, facts, plan, request, results, submit
 
 from bench.databases import add_job, add_passes
-from db.claims import claim_passes, put_back, release
+from db.claiming import claim_passes
+from db.claims import put_back, release
 from db.database import Database
 from db.fairness import LOOK_AHEAD
 from db.keys import create_key, set_tenant

@@ -29,7 +29,8 @@ from support.lives import (
 )
 
 from db.cancelling import cancel_job
-from db.claims import JobCancelled, LeaseLost, claim_passes
+from db.claiming import claim_passes
+from db.claims import JobCancelled, LeaseLost
 from db.database import Database
 from db.finishing import complete_finish
 from db.planning import complete_plan, load_plan, register_recording

@@ -28,16 +28,8 @@ from support.lives import (
 )
 
 from db.cancelling import JobOver
-from db.claims import (
-    MAX_CRASHES,
-    Claim,
-    JobCancelled,
-    LeaseLost,
-    claim_passes,
-    find_expired,
-    find_lost,
-    release,
-)
+from db.claiming import claim_passes
+from db.claims import MAX_CRASHES, Claim, JobCancelled, LeaseLost, find_expired, find_lost, release
 from db.clock import database_now
 from db.database import Database
 from db.failures import return_expired

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import func, select, text, update
 from support.jobs import claim, facts, plan, request, results, submit
 
+from db.claiming import claim_passes
 from db.claims import (
     MAX_CRASHES,
     MAX_ERRORS,
@@ -16,7 +17,6 @@ from db.claims import (
     JobCancelled,
     LeaseLost,
     backoff_seconds,
-    claim_passes,
     find_expired,
     release,
     renew_leases,

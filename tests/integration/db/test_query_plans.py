@@ -14,7 +14,8 @@ from support.jobs import submit
 
 from bench.databases import add_job, add_passes, analyze
 from db import queries
-from db.claims import claim_passes, find_expired
+from db.claiming import claim_passes
+from db.claims import find_expired
 from db.database import Database
 from db.fairness import Flow, find_place, wake_waiting
 from db.states import PassKind, PassState
@@ -97,7 +98,7 @@ def test_the_claim_follows_the_index_over_ready_rows_and_sorts_nothing(full: tup
 
 
 def test_a_claim_that_skips_a_cancelled_job_follows_it_too(full: tuple[Database, str]) -> None:
-    from db.claims import _take
+    from db.claiming import _take
 
     database, _ = full
     plan = plans(

@@ -15,7 +15,7 @@ from support.jobs import submit
 
 import workers.expand
 from bench.s3_stub import etag, s3_stub
-from db.claims import claim_passes
+from db.claiming import claim_passes
 from db.queries import get_job, list_sources
 from db.states import JobState, PassKind, PassState, SourceKind, SourceState
 from db.submitting import NewSource
