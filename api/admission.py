@@ -50,27 +50,29 @@ class Admission:
         own: int,
         total: int,
         stored: bool = False,
+        pending: int = 0,
     ) -> None:
         """Let ``recordings`` more of a tenant in, in the transaction that stores them, or has them ``stored``.
 
-        Raises ``TooManyQueued``, and ``InvalidField`` for a job that could never come in.
+        ``pending`` came in with the same transaction before and are not stored yet. Raises ``TooManyQueued``, and
+        ``InvalidField`` for a job that could never come in.
         """
         session.flush()
-        self._admit(session, tenant, recordings, own, stored)
-        self._admit(session, None, recordings, total, stored)
+        unseen = pending - (recordings if stored else 0)
+        self._admit(session, tenant, recordings, own, unseen)
+        self._admit(session, None, recordings, total, unseen)
 
-    def _admit(self, session: Session, tenant: str | None, recordings: int, limit: int, stored: bool) -> None:
+    def _admit(self, session: Session, tenant: str | None, recordings: int, limit: int, unseen: int) -> None:
         with self._lock:
             known = self._counts.get(tenant)
             fresh = known is not None and time.monotonic() - known.at < FRESH_SECONDS
             if known is not None and fresh and known.waiting + recordings <= NEAR * known.limit:
                 known.waiting += recordings
                 return
-        ours = recordings if stored else 0
-        count = _count(session, tenant, limit, ours)
+        count = _count(session, tenant, limit, unseen)
         if count.waiting + recordings > NEAR * count.limit:
             take_turns(session)
-            count = _count(session, tenant, limit, ours)
+            count = _count(session, tenant, limit, unseen)
         if recordings > count.limit:
             raise InvalidField(
                 "sources", f"{recordings} recordings are more than may wait here at once: {count.limit}"
@@ -85,6 +87,6 @@ class Admission:
             self._counts[tenant] = count
 
 
-def _count(session: Session, tenant: str | None, limit: int, ours: int) -> _Count:
+def _count(session: Session, tenant: str | None, limit: int, unseen: int) -> _Count:
     found = count_waiting(session, tenant)
-    return _Count(found.recordings - ours, found.own_limit or limit, time.monotonic())
+    return _Count(found.recordings + unseen, found.own_limit or limit, time.monotonic())

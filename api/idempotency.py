@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
@@ -35,7 +35,7 @@ class Once:
     """One POST request. In a route: open ``transaction``; return ``answer`` if there is one; else work and ``keep``.
 
     The answer is stored in the transaction of the work: a crash keeps both or none. A request that is refused, or
-    fails, stores nothing.
+    fails, stores nothing. A route whose transaction is shared with others opens ``alone`` and calls ``look_up``.
     """
 
     def __init__(self, services: Services, tenant: str, key: str | None, request_sha256: str) -> None:
@@ -46,19 +46,22 @@ class Once:
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """Yield the tenant's session, and commit at its end; raises ``KeyInFlight`` and ``KeyReused``."""
-        database = self._services.database
-        if self._key is None:
-            with database.write(self._tenant) as session:
-                yield session
-            return
-        with (
-            self._services.in_flight.alone(self._tenant, self._key),
-            database.write(self._tenant) as session,
-        ):
-            first = find_answer(session, self._tenant, self._key, self._request_sha256)
-            if first is not None:
-                self.answer = _response(first)
+        with self.alone(), self._services.database.write(self._tenant) as session:
+            self.look_up(session)
             yield session
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Hold the key in this process; raises ``KeyInFlight``."""
+        if self._key is None:
+            return nullcontext()
+        return self._services.in_flight.alone(self._tenant, self._key)
+
+    def look_up(self, session: Session) -> JSONResponse | None:
+        """Set and return ``answer`` if the request has been answered before; raises ``KeyInFlight``, ``KeyReused``."""
+        if self._key is not None:
+            first = find_answer(session, self._tenant, self._key, self._request_sha256)
+            self.answer = None if first is None else _response(first)
+        return self.answer
 
     def keep(self, session: Session, status: int, body: BaseModel, *, job_id: str | None = None) -> None:
         """Store the answer; ``job_id`` is the job that was made, for ``Location``."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from sqlalchemy.orm import Session
 
+from db.submitting import NewRequest
+from db.tables import Request
 from db.workers import list_served
 
 REMEMBERED_SECONDS = 2.0
+_ASKED = "served_models"  # the key in ``Session.info``
 
 
 class NoWorker(Exception):
@@ -42,16 +45,24 @@ class ServedModels:
             return self._served if fresh else frozenset()
 
     def _ask(self, session: Session) -> frozenset[str]:
-        served = frozenset(list_served(session))
+        known: frozenset[str] | None = session.info.get(_ASKED)
+        if known is not None:  # a transaction that stores many jobs asks once
+            return known
+        session.info[_ASKED] = served = frozenset(list_served(session))
         with self._lock:
             self._served, self._asked_at = served, time.monotonic()
         return served
 
 
-def warnings_about(missing: Sequence[str], tasks_by_model: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return a sentence for each model that is missing: what waits for it, and what to do."""
+def warnings_about(
+    session: Session, served: ServedModels, requests: Sequence[NewRequest | Request]
+) -> list[str]:
+    """Return a sentence for each model that requests need and no worker serves: what waits for it, what to do."""
+    tasks: dict[str, list[str]] = {}
+    for request in requests:
+        tasks.setdefault(request.model, []).append(request.task)
     return [
-        f"no_worker: no worker serves the model {model!r}, which {', '.join(tasks_by_model[model])} waits for: start "
+        f"no_worker: no worker serves the model {model!r}, which {', '.join(tasks[model])} waits for: start "
         "one with `earwitness worker --kind gpu` (`--kind chat` for conversations), or `earwitness up`"
-        for model in missing
+        for model in served.missing(session, tasks)
     ]

@@ -9,6 +9,7 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from api.accepting import Accepting
 from api.admission import Admission
 from api.doorbell import Doorbell
 from api.in_flight import InFlight
@@ -32,6 +33,7 @@ class Services:
     doorbell: Doorbell
     keys_required: bool = False  # else requests without one are of the tenant ``default``
     admission: Admission = field(default_factory=Admission)
+    accepting: Accepting = field(default_factory=Accepting)
     in_flight: InFlight = field(default_factory=InFlight)
     served: ServedModels = field(default_factory=ServedModels)
 
@@ -39,6 +41,15 @@ class Services:
     def key_secret(self) -> bytes:
         """The secret under which keys are hashed; made when it is first wanted."""
         return load_key_secret(self.settings)
+
+    def ring(self, kind: PassKind, count: int) -> None:
+        """Wake workers. The work is stored: a broken bell must not make the client believe that it is not."""
+        if not count:
+            return
+        try:
+            self.doorbell.ring(kind, count=count)
+        except Exception as error:  # noqa: BLE001  # it becomes a line in the log; workers poll
+            logger.warning("the doorbell failed (%s); workers poll meanwhile", error)
 
 
 async def get_services(request: Request) -> Services:
@@ -48,13 +59,3 @@ async def get_services(request: Request) -> Services:
 
 Wired = Annotated[Services, Depends(get_services)]
 """A route's parameter of this type is the process's services."""
-
-
-def ring(services: Services, kind: PassKind, count: int) -> None:
-    """Wake workers. The work is stored: a broken bell must not make the client believe that it is not."""
-    if not count:
-        return
-    try:
-        services.doorbell.ring(kind, count=count)
-    except Exception as error:  # noqa: BLE001  # it becomes a line in the log; workers poll
-        logger.warning("the doorbell failed (%s); workers poll meanwhile", error)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import insert, or_, select
@@ -15,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from db.fairness import insert_ready
 from db.states import PassKind
-from db.tables import Job, JobRecording, Webhook, WebhookDelivery
+from db.tables import Event, Job, JobRecording, Webhook, WebhookDelivery
 from db.types import new_id
 
 JOB_ENDS = ("job.succeeded", "job.partial", "job.failed", "job.cancelled")
@@ -33,31 +32,29 @@ class Happening:
 
     event_id: str
     kind: str
-    at: datetime
-    tenant: str
     job_id: str
     job_recording_id: str | None
 
 
-def announce(session: Session, happening: Happening) -> None:
-    """Store one delivery with a ready pass for each webhook that wants to know."""
-    told = _who_wants_to_know(session, happening)
-    if not told:
-        return
-    payload = _payload(session, happening)
-    for webhook_id in told:
-        delivery_id = new_id()
-        delivery = {
-            "id": delivery_id,
-            "tenant": happening.tenant,
-            "webhook_id": webhook_id,
-            "job_id": happening.job_id,
-            "event_id": happening.event_id,
-            "kind": happening.kind,
-            "payload": payload,
-        }
-        session.execute(insert(WebhookDelivery).values(**delivery))
-        open_pass(session, happening.tenant, happening.job_id, webhook_id, delivery_id)
+def announce(session: Session, happenings: Sequence[Happening]) -> None:
+    """Store, for each event, one delivery with a ready pass for each webhook that wants to know."""
+    told = _who_wants_to_know(session, happenings)
+    for happening in happenings:
+        webhooks = told.get(happening.event_id, ())
+        payload = _payload(session, happening) if webhooks else {}
+        for tenant, webhook_id in webhooks:
+            delivery_id = new_id()
+            delivery = {
+                "id": delivery_id,
+                "tenant": tenant,
+                "webhook_id": webhook_id,
+                "job_id": happening.job_id,
+                "event_id": happening.event_id,
+                "kind": happening.kind,
+                "payload": payload,
+            }
+            session.execute(insert(WebhookDelivery).values(**delivery))
+            open_pass(session, tenant, happening.job_id, webhook_id, delivery_id)
 
 
 def announced(session: Session) -> int:
@@ -78,24 +75,39 @@ def open_pass(session: Session, tenant: str, job_id: str, webhook_id: str, deliv
     session.info[_ANNOUNCED] = announced(session) + 1
 
 
-def _who_wants_to_know(session: Session, happening: Happening) -> Sequence[str]:
-    named = select(Job.webhook_id).where(Job.id == happening.job_id).scalar_subquery()
+def _who_wants_to_know(
+    session: Session, happenings: Sequence[Happening]
+) -> Mapping[str, Sequence[tuple[str, str]]]:
+    """Return the webhooks, each behind its tenant, to tell of each event."""
+    found: dict[str, list[Any]] = {}
     rows = session.execute(
-        select(Webhook.id, Webhook.events).where(
-            Webhook.tenant == happening.tenant,
+        select(Job.id.label("job_id"), Job.tenant, Webhook.id, Webhook.events)
+        .join(Webhook, Webhook.tenant == Job.tenant)
+        .where(
+            Job.id.in_({happening.job_id for happening in happenings}),
             Webhook.disabled_at.is_(None),
-            or_(Webhook.of_all_jobs, Webhook.id == named),
+            or_(Webhook.of_all_jobs, Webhook.id == Job.webhook_id),
         )
-    ).all()
-    return [row.id for row in rows if happening.kind in (row.events or JOB_ENDS)]
+    )
+    for row in rows:
+        found.setdefault(row.job_id, []).append(row)
+    return {
+        happening.event_id: [
+            (row.tenant, row.id)
+            for row in found.get(happening.job_id, ())
+            if happening.kind in (row.events or JOB_ENDS)
+        ]
+        for happening in happenings
+    }
 
 
 def _payload(session: Session, happening: Happening) -> Mapping[str, Any]:
     """Return the message as Standard Webhooks advises: type, timestamp, data."""
+    at = session.scalars(select(Event.at).where(Event.id == happening.event_id)).one()
     data = {"job": _job(session, happening.job_id)}
     if happening.job_recording_id is not None:
         data["recording"] = _recording(session, happening.job_recording_id)
-    return {"type": happening.kind, "timestamp": happening.at.isoformat(), "data": data}
+    return {"type": happening.kind, "timestamp": at.isoformat(), "data": data}
 
 
 def _job(session: Session, job_id: str) -> dict[str, Any]:

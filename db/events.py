@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
 from db.announcing import TELLABLE, Happening, announce
@@ -29,26 +28,22 @@ def record_event(
 
     ``announcing.announced`` says for how many deliveries to ring after the commit.
     """
-    event_id = new_id()
     row = {
-        "id": event_id,
         "tenant": tenant,
         "job_id": job_id,
         "job_recording_id": job_recording_id,
         "pass_id": pass_id,
-        "kind": kind,
-        "actor": actor,
         "data": dict(data or {}),
     }
-    at = session.scalars(insert(Event).values(**row).returning(Event.at)).one()
-    if kind in TELLABLE:
-        announce(session, Happening(event_id, kind, at, tenant, job_id, job_recording_id))
+    record_events(session, kind, [row], actor=actor)
 
 
 def record_events(session: Session, kind: str, rows: Sequence[Mapping[str, Any]], *, actor: str) -> None:
     """Append one event of a kind for each row: ``tenant``, ``job_id`` and what else it has by name of column."""
-    insert_rows(
-        session,
-        Event,
-        [{"id": new_id(), "kind": kind, "actor": actor, "data": {}, **row} for row in rows],
-    )
+    stored = [{"id": new_id(), "kind": kind, "actor": actor, "data": {}, **row} for row in rows]
+    insert_rows(session, Event, stored)
+    if stored and kind in TELLABLE:
+        announce(
+            session,
+            [Happening(row["id"], kind, row["job_id"], row.get("job_recording_id")) for row in stored],
+        )

@@ -11,7 +11,7 @@ may give the same times twice, which costs the others a few places and never a p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, bindparam, case, distinct, func, literal_column, select, update
@@ -50,12 +50,40 @@ class Place(NamedTuple):
     step: float
 
 
-def insert_ready(session: Session, passes: Sequence[Mapping[str, Any]]) -> None:
+@dataclass
+class _Standing:
+    """How a tenant stands in a queue, as a query found it and as the rows that go in with the same call change it."""
+
+    weight: float
+    front: float | None
+    last_of_tenant: float | None
+    rivals: int  # the tenant's jobs that compete with one that comes in
+
+    def place(self, last_of_job: float | None = None) -> Place:
+        """Return where the next pass of a job comes in."""
+        jobs = self.rivals + 1
+        start = max(self.front or 0.0, last_of_job or 0.0)
+        if jobs > LOOK_AHEAD:  # more than can be told apart: the tenant's passes queue up behind each other
+            start, jobs = max(start, self.last_of_tenant or 0.0), 1
+        return Place(start, jobs / self.weight)
+
+    def add(self, due: float, *, new_job: bool) -> None:
+        """Know of a row that went in after the query."""
+        self.front = due if self.front is None else min(self.front, due)
+        self.last_of_tenant = max(self.last_of_tenant or 0.0, due)
+        self.rivals += new_job
+
+
+def insert_ready(
+    session: Session, passes: Sequence[Mapping[str, Any]], *, jobs_are_new: bool = False
+) -> None:
     """Insert ready passes, in this order within each job; the only way in which new passes come to be.
 
     Each is a mapping of columns that names ``tenant``, ``job_id`` and ``kind`` at least; all have the same columns.
+    Where ``jobs_are_new``, and have no passes yet, each queue is asked once for all of them.
     """
     due: dict[Flow, Place] = {}
+    standings: dict[Flow, _Standing] = {}
     rows = []
     for given in passes:
         flow = Flow(
@@ -65,10 +93,20 @@ def insert_ready(session: Session, passes: Sequence[Mapping[str, Any]]) -> None:
             given.get("model", ""),
             given.get("priority", 0),
         )
-        start, step = due.get(flow) or find_place(session, flow)
+        standing = _standing_of(session, flow, standings) if jobs_are_new else None
+        start, step = due.get(flow) or (standing.place() if standing else find_place(session, flow))
+        if standing is not None:
+            standing.add(start + cost_of(given) * step, new_job=flow not in due)
         due[flow] = Place(start + cost_of(given) * step, step)
         rows.append({"id": new_id(), **given, "virtual_time": due[flow].start})
     insert_rows(session, Pass, rows)
+
+
+def _standing_of(session: Session, flow: Flow, known: dict[Flow, _Standing]) -> _Standing:
+    queue = replace(flow, job_id="")
+    if queue not in known:
+        known[queue], _ = _ask(session, flow)
+    return known[queue]
 
 
 def cost_of(given: Mapping[str, Any]) -> float:
@@ -78,6 +116,12 @@ def cost_of(given: Mapping[str, Any]) -> float:
 
 def find_place(session: Session, flow: Flow) -> Place:
     """Return where the next pass of a flow comes in."""
+    standing, last_of_job = _ask(session, flow)
+    return standing.place(last_of_job)
+
+
+def _ask(session: Session, flow: Flow) -> tuple[_Standing, float | None]:
+    """Return how the flow's tenant stands in its queue, and when the newest pass of its job is due, if it waits."""
     row = session.execute(
         _PLACE,
         {
@@ -89,11 +133,8 @@ def find_place(session: Session, flow: Flow) -> Place:
         },
         execution_options=ALL_TENANTS,
     ).one()
-    jobs = row.rivals + 1
-    start = max(row.front or 0.0, row.last_of_job or 0.0)
-    if jobs > LOOK_AHEAD:  # more than can be told apart: the tenant's passes queue up behind each other
-        start, jobs = max(start, row.last_of_tenant or 0.0), 1
-    return Place(start, jobs / (row.weight or 1.0))
+    standing = _Standing(row.weight or 1.0, row.front, row.last_of_tenant, row.rivals)
+    return standing, row.last_of_job
 
 
 def ready_again() -> dict[str, Any]:

@@ -45,18 +45,7 @@ def add_links(
     rows: list[dict[str, Any]] = []
     skipped: list[dict[str, Any]] = []
     for position, link in enumerate(links, first_position):
-        row = {
-            "id": new_id(),
-            "tenant": job.tenant,
-            "job_id": job.id,
-            "position": position,
-            "uri": link.uri,
-            "source_id": source_id,
-            "client_metadata": dict(link.metadata),
-            "tracking": link.tracking if link.tracking is not None else job.tracking,
-            "version": link.version,
-            "size_bytes": link.size_bytes,
-        }
+        row = _row(job, position, link, source_id)
         recording_id = (seen or {}).get((link.uri, link.version or ""))
         if recording_id is None:
             rows.append(row)
@@ -66,20 +55,44 @@ def add_links(
     if skipped:
         now = session.scalars(select(database_now())).one()
         insert_rows(session, JobRecording, [{**row, "finished_at": now} for row in skipped])
-    insert_ready(
-        session,
-        [
-            {
-                "tenant": job.tenant,
-                "kind": PassKind.PLAN,
-                "job_id": job.id,
-                "job_recording_id": row["id"],
-                "priority": job.priority,
-            }
-            for row in rows
-        ],
-    )
+    insert_ready(session, [_plan_pass(row, job.priority) for row in rows])
     return len(rows)
+
+
+def add_first_links(session: Session, jobs: Sequence[tuple[Job, Sequence[NewLink]]]) -> None:
+    """Store the links of jobs that were made in this transaction, each with its ready plan pass."""
+    rows = [
+        (_row(job, position, link, None), job.priority)
+        for job, links in jobs
+        for position, link in enumerate(links)
+    ]
+    insert_rows(session, JobRecording, [row for row, _ in rows])
+    insert_ready(session, [_plan_pass(row, priority) for row, priority in rows], jobs_are_new=True)
+
+
+def _row(job: Job, position: int, link: NewLink, source_id: str | None) -> dict[str, Any]:
+    return {
+        "id": new_id(),
+        "tenant": job.tenant,
+        "job_id": job.id,
+        "position": position,
+        "uri": link.uri,
+        "source_id": source_id,
+        "client_metadata": dict(link.metadata),
+        "tracking": link.tracking if link.tracking is not None else job.tracking,
+        "version": link.version,
+        "size_bytes": link.size_bytes,
+    }
+
+
+def _plan_pass(row: Mapping[str, Any], priority: int) -> dict[str, Any]:
+    return {
+        "tenant": row["tenant"],
+        "kind": PassKind.PLAN,
+        "job_id": row["job_id"],
+        "job_recording_id": row["id"],
+        "priority": priority,
+    }
 
 
 def find_known_uris(session: Session, job_id: str, uris: Iterable[str]) -> set[str]:

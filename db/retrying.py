@@ -13,7 +13,7 @@ from db.fairness import insert_ready
 from db.queries import NotFound, is_kept
 from db.statements import insert_rows
 from db.states import FINAL_JOB_STATES, LinkState, PassKind, SourceState
-from db.submitting import NewRequest, request_ids_of
+from db.submitting import NewRequest, add_job_requests, request_ids_of
 from db.tables import Job, JobRecording, JobRequest, JobSource
 from db.types import new_id
 
@@ -65,7 +65,7 @@ def retry_job(session: Session, tenant: str, job_id: str, *, cancelled: bool = F
     requests = session.scalars(
         select(JobRequest.request_id).where(JobRequest.job_id == job_id).order_by(JobRequest.position)
     ).all()
-    _add_requests(session, new, requests)
+    add_job_requests(session, [(new, requests)])
     copied = _copy_links(session, old, new, or_(*failed))
     if not _copy_sources(session, old, new) and not copied:
         raise NothingToRetry(f"nothing of job {job_id} failed in a way that another try could change")
@@ -88,7 +88,7 @@ def ask_more(
     if session.scalar(expanding.limit(1)) is not None:
         raise JobNotOver(f"the sources of job {job_id} are still being listed: ask when that has ended")
     new = _make_job(session, old, retry_of=None)
-    _add_requests(session, new, request_ids_of(session, tenant, requests))
+    add_job_requests(session, [(new, request_ids_of(session, tenant, requests))])
     usable = JobRecording.state.not_in((LinkState.FAILED, LinkState.CANCELLED))
     if not _copy_links(session, old, new, usable):
         raise NothingToAsk(
@@ -122,14 +122,6 @@ def _make_job(session: Session, old: Job, *, retry_of: str | None) -> Job:
     session.add(new)
     session.flush()
     return new
-
-
-def _add_requests(session: Session, job: Job, request_ids: Sequence[str]) -> None:
-    rows = [
-        {"job_id": job.id, "request_id": request_id, "tenant": job.tenant, "position": position}
-        for position, request_id in enumerate(request_ids)
-    ]
-    insert_rows(session, JobRequest, rows)
 
 
 def _copy_links(session: Session, old: Job, new: Job, wanted: ColumnElement[bool]) -> int:

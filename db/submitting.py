@@ -10,9 +10,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.clock import database_now
-from db.events import record_event
+from db.events import record_events
 from db.fairness import insert_ready
-from db.links import NewLink, add_links
+from db.links import NewLink, add_first_links
 from db.statements import insert_missing, insert_rows
 from db.states import IfSeen, PassKind, SourceKind
 from db.tables import Job, JobRequest, JobSource, Request
@@ -62,12 +62,44 @@ class NewJob:
             raise ValueError("the same task with the same options is asked twice")
 
 
-def submit_job(session: Session, new: NewJob, *, actor: str = "api") -> Job:
-    """Store the job with one ready plan pass for each object and an expand pass for each prefix and manifest.
+@dataclass(frozen=True)
+class Submitted:
+    """A job that was stored, with what it asks in its order."""
 
-    Returns its row; the caller commits.
+    job: Job
+    requests: Sequence[Request]
+
+
+def submit_job(session: Session, new: NewJob, *, actor: str = "api") -> Job:
+    """Store one job, see ``submit_jobs``; returns its row, the caller commits."""
+    return submit_jobs(session, [new], actor=actor)[0].job
+
+
+def submit_jobs(session: Session, new: Sequence[NewJob], *, actor: str = "api") -> list[Submitted]:
+    """Store jobs of one tenant, with a ready plan pass for each object and an expand pass for each prefix and manifest.
+
+    A statement costs nearly the same for one job and for many. The caller commits.
     """
-    job = Job(
+    jobs = [_row(one) for one in new]
+    session.add_all(jobs)
+    session.flush()
+    asked = _requests_of(session, jobs[0].tenant, [request for one in new for request in one.requests])
+    submitted = [
+        Submitted(job, [asked[request.key] for request in one.requests])
+        for job, one in zip(jobs, new, strict=True)
+    ]
+    add_job_requests(session, [(one.job, [request.id for request in one.requests]) for one in submitted])
+    links = [[NewLink(uri) if isinstance(uri, str) else uri for uri in one.uris] for one in new]
+    add_first_links(session, list(zip(jobs, links, strict=True)))
+    for job, one in zip(jobs, new, strict=True):
+        _add_sources(session, job, one.sources)
+    events = [_accepted(job, one) for job, one in zip(jobs, new, strict=True)]
+    record_events(session, "job.accepted", events, actor=actor)
+    return submitted
+
+
+def _row(new: NewJob) -> Job:
+    return Job(
         id=new_id(),
         tenant=new.tenant,
         channels=new.channels,
@@ -80,28 +112,26 @@ def submit_job(session: Session, new: NewJob, *, actor: str = "api") -> Job:
         expires_at=None if new.ttl_hours is None else database_now(new.ttl_hours * 3600),
         webhook_id=new.webhook_id,
     )
-    session.add(job)
-    session.flush()
-    request_ids = request_ids_of(session, new.tenant, new.requests)
-    insert_rows(
-        session,
-        JobRequest,
-        [
-            {"job_id": job.id, "request_id": request_id, "tenant": new.tenant, "position": position}
-            for position, request_id in enumerate(request_ids)
-        ],
-    )
-    links = [NewLink(uri) if isinstance(uri, str) else uri for uri in new.uris]
-    add_links(session, job, links, first_position=0)
-    _add_sources(session, job, new.sources)
+
+
+def _accepted(job: Job, new: NewJob) -> Mapping[str, Any]:
     data: dict[str, Any] = {
         "recordings": len(new.uris),
         "tasks": [request.task for request in new.requests],
     }
     if new.sources:
         data["sources"] = len(new.sources)
-    record_event(session, "job.accepted", tenant=new.tenant, job_id=job.id, actor=actor, data=data)
-    return job
+    return {"tenant": job.tenant, "job_id": job.id, "data": data}
+
+
+def add_job_requests(session: Session, asked: Sequence[tuple[Job, Sequence[str]]]) -> None:
+    """Say what jobs ask: the ids of their requests, in their order."""
+    rows = [
+        {"job_id": job.id, "request_id": request_id, "tenant": job.tenant, "position": position}
+        for job, request_ids in asked
+        for position, request_id in enumerate(request_ids)
+    ]
+    insert_rows(session, JobRequest, rows)
 
 
 def _add_sources(session: Session, job: Job, sources: Sequence[NewSource]) -> None:
@@ -135,19 +165,22 @@ def _add_sources(session: Session, job: Job, sources: Sequence[NewSource]) -> No
 
 def request_ids_of(session: Session, tenant: str, requests: Sequence[NewRequest]) -> list[str]:
     """Return the ids of the requests in their order, after storing those that nobody of the tenant has asked before."""
+    known = _requests_of(session, tenant, requests)
+    return [known[request.key].id for request in requests]
+
+
+def _requests_of(session: Session, tenant: str, requests: Sequence[NewRequest]) -> Mapping[str, Request]:
+    """Return the rows of requests by key, after storing those that nobody of the tenant has asked before."""
     known = _known_requests(session, tenant, requests)
-    missing = [request for request in requests if request.key not in known]
-    for request in missing:
+    missing = {request.key: request for request in requests if request.key not in known}
+    for key in sorted(missing):  # in one order, so that two who store the same do not wait for each other
+        request = missing[key]
         row = {**vars(request), "options": dict(request.options), "id": new_id(), "tenant": tenant}
         insert_missing(session, Request, row)
-    if missing:
-        known = _known_requests(session, tenant, requests)
-    return [known[request.key] for request in requests]
+    return _known_requests(session, tenant, requests) if missing else known
 
 
-def _known_requests(session: Session, tenant: str, requests: Sequence[NewRequest]) -> dict[str, str]:
-    keys = [request.key for request in requests]
-    rows = session.execute(
-        select(Request.key, Request.id).where(Request.tenant == tenant, Request.key.in_(keys))
-    )
-    return {row.key: row.id for row in rows}
+def _known_requests(session: Session, tenant: str, requests: Sequence[NewRequest]) -> dict[str, Request]:
+    keys = {request.key for request in requests}
+    rows = session.scalars(select(Request).where(Request.tenant == tenant, Request.key.in_(keys)))
+    return {row.key: row for row in rows}

@@ -9,13 +9,14 @@ from pydantic import ConfigDict, Field, field_validator
 from sqlalchemy.orm import Session
 
 from api.asked_tasks import EXAMPLES, AskedTask
+from api.asking import check_references, new_requests
 from api.idempotency import Once, OnceOnly
 from api.inputs import Input
 from api.job_views import JobDetail, show_job
 from api.pages import Id
 from api.problems import Problem
-from api.routes.jobs import ABSENT, check_references, new_requests
-from api.services import Services, Wired, ring
+from api.routes.jobs import ABSENT
+from api.services import Services, Wired
 from api.submissions import MAX_TASKS, refuse_twice
 from api.tenancy import Tenant
 from db import queries
@@ -81,8 +82,8 @@ def cancel_job(job_id: Id, services: Wired, tenant: Tenant, once: OnceOnly) -> J
         job = cancel(session, tenant, job_id, actor=ACTOR)
         shown = _show(session, tenant, job)
         once.keep(session, 200, shown)
-    ring(services, PassKind.RETIRE, 1)
-    ring(services, PassKind.DELIVER, announced(session))
+    services.ring(PassKind.RETIRE, 1)
+    services.ring(PassKind.DELIVER, announced(session))
     return shown
 
 
@@ -140,7 +141,7 @@ def delete_job(job_id: Id, services: Wired, tenant: Tenant) -> None:
     """
     with services.database.write(tenant) as session:
         delete(session, tenant, job_id, actor=ACTOR)
-    ring(services, PassKind.RETIRE, 1)
+    services.ring(PassKind.RETIRE, 1)
 
 
 def _admitted(session: Session, services: Services, tenant: str, job: Job, once: Once) -> JobDetail:
@@ -160,7 +161,7 @@ def _admitted(session: Session, services: Services, tenant: str, job: Job, once:
 
 
 def _accepted(services: Services, response: Response, shown: JobDetail) -> JobDetail:
-    ring(services, PassKind.PLAN, shown.recordings.total)
+    services.ring(PassKind.PLAN, shown.recordings.total)
     response.headers["Location"] = f"/v1/jobs/{shown.id}"
     return shown
 

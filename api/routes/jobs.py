@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import random
-from collections.abc import Sequence
-from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 from sqlalchemy.orm import Session
 
-from api.asked_tasks import AskedTask
+from api.accepting import Asked
+from api.asking import new_requests
 from api.dry_run_views import DryRunView
 from api.dry_runs import DryRun
 from api.idempotency import OnceOnly
@@ -29,26 +27,17 @@ from api.job_views import (
     summarise_job,
 )
 from api.pages import MAX_LIMIT, MAX_POSITION, Cursor, Id, Page, make_page
-from api.problems import InvalidField, Problem
-from api.routes.webhooks import webhook_of_job
-from api.served import NoWorker, warnings_about
-from api.services import Services, Wired, ring
+from api.problems import Problem
+from api.served import warnings_about
+from api.services import Services, Wired
 from api.submissions import Source, Submission
 from api.tenancy import Tenant
 from db import queries
-from db.announcing import announced
 from db.links import NewLink
-from db.queries import Progress
-from db.states import FINAL_JOB_STATES, IfSeen, JobState, LinkState, PassKind, RecordingState, SourceKind
-from db.submitting import NewJob, NewRequest, NewSource, submit_job
-from db.tables import Job, Request
-from pipeline.tasks import get_task
-from pipeline.tasks.requests import request_key
-from pipeline.tasks.task import ModelKind
-from settings import Settings
+from db.states import FINAL_JOB_STATES, IfSeen, JobState, LinkState, SourceKind
+from db.submitting import NewJob, NewSource
+from db.tables import Job
 from storage.manifests import ManifestLimits
-
-logger = logging.getLogger(__name__)
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
@@ -117,10 +106,7 @@ def create_job(
 
     A dry run stores nothing and answers with status 200 what the job would hear.
     """
-    requests = [
-        _new_request(asked, _model_for(asked, place, services.settings))
-        for place, asked in enumerate(submission.tasks)
-    ]
+    requests = new_requests(submission.tasks, services.settings)
     if submission.dry_run or query.dry_run:
         response.status_code = 200
         return _try_out(submission, services, tenant)
@@ -140,47 +126,16 @@ def create_job(
         tracking=submission.tracking,
         if_seen=IfSeen(submission.if_seen),
     )
-    settings = services.settings
-    with once.transaction() as session:
-        if once.answer is not None:
-            return once.answer
-        check_references(session, tenant, submission.tasks)
-        services.admission.admit(
-            session, tenant, len(new.uris), own=settings.max_queued, total=settings.max_queued_total
-        )
-        warnings = _missing_workers(session, services, requests)
-        if warnings and submission.if_no_worker == "refuse":
-            raise NoWorker("; ".join(warnings))
-        webhook = webhook_of_job(session, tenant, submission.webhook, services)
-        job = submit_job(session, replace(new, webhook_id=None if webhook is None else webhook.id))
-        sources = queries.list_sources(session, tenant, job.id) if new.sources else []
-        asked = queries.list_requests(session, tenant, job.id)
-        shown = show_job(job, asked, Progress.none(), sources, warnings)
-        accepted = AcceptedJob(**vars(shown), webhook=webhook)
-        once.keep(session, 202, accepted, job_id=job.id)
-    ring(services, PassKind.PLAN, len(new.uris))
-    ring(services, PassKind.EXPAND, len(new.sources))
-    ring(services, PassKind.DELIVER, announced(session))
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    return accepted
+    with once.alone():
+        return services.accepting.accept(services, Asked(new, submission, once))
 
 
 def _shown(session: Session, services: Services, tenant: str, job: Job) -> JobDetail:
     requests = queries.list_requests(session, tenant, job.id)
     sources = queries.list_sources(session, tenant, job.id)
     waits = job.state not in FINAL_JOB_STATES
-    warnings = _missing_workers(session, services, requests) if waits else []
+    warnings = warnings_about(session, services.served, requests) if waits else []
     return show_job(job, requests, queries.job_progress(session, job), sources, warnings)
-
-
-def _missing_workers(
-    session: Session, services: Services, requests: Sequence[NewRequest | Request]
-) -> list[str]:
-    """Return what is to be said of models that the requests need and no worker serves."""
-    tasks: dict[str, list[str]] = {}
-    for request in requests:
-        tasks.setdefault(request.model, []).append(request.task)
-    return warnings_about(services.served.missing(session, tasks), tasks)
 
 
 @router.get("", summary="List jobs")
@@ -236,45 +191,3 @@ def _bulk(source: Source) -> NewSource | None:
     if source.prefix is not None:
         return NewSource(SourceKind.PREFIX, source.prefix, source.glob)
     return None if source.manifest is None else NewSource(SourceKind.MANIFEST, source.manifest)
-
-
-def new_requests(tasks: Sequence[AskedTask], settings: Settings) -> list[NewRequest]:
-    """Return what tasks ask, each of the model that answers it; raises ``InvalidField``."""
-    return [_new_request(asked, _model_for(asked, place, settings)) for place, asked in enumerate(tasks)]
-
-
-def _model_for(asked: AskedTask, place: int, settings: Settings) -> str:
-    """Return the name of the model that answers; raises ``InvalidField`` where this service has none."""
-    task = get_task(asked.task)
-    if task.model_for(task.Options.model_validate(asked.options)) is ModelKind.BASE:
-        return settings.model
-    if not settings.chat_model:
-        raise InvalidField(
-            f"tasks[{place}]",
-            "this needs a Qwen-Audio-Chat checkpoint, and the service has none: set EARWITNESS_CHAT_MODEL",
-        )
-    return settings.chat_model
-
-
-def check_references(session: Session, tenant: str, tasks: Sequence[AskedTask]) -> None:
-    """Refuse recordings to compare with that the tenant does not have; raises ``InvalidField``."""
-    for place, asked in enumerate(tasks):
-        task = get_task(asked.task)
-        for recording_id in task.references(task.Options.model_validate(asked.options)):
-            try:
-                found = queries.get_recording(session, tenant, recording_id)
-            except queries.NotFound as error:
-                raise InvalidField(f"tasks[{place}].options.references", str(error)) from None
-            if found.state != RecordingState.PLANNED:
-                fact = f"recording {recording_id} has not been decoded: wait for its job"
-                raise InvalidField(f"tasks[{place}].options.references", fact)
-
-
-def _new_request(asked: AskedTask, model: str) -> NewRequest:
-    return NewRequest(
-        key=request_key(asked.task, asked.options, model),
-        task=asked.task,
-        options=asked.options,
-        model=model,
-        prompt_version=get_task(asked.task).prompt_version,
-    )

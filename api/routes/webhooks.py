@@ -6,17 +6,16 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
-from sqlalchemy.orm import Session
 
 from api.idempotency import OnceOnly
 from api.inputs import Input
+from api.job_webhooks import checked_url
 from api.pages import MAX_LIMIT, Cursor, Id, Page, make_page
-from api.problems import InvalidField, Problem
-from api.services import Services, Wired, ring
+from api.problems import Problem
+from api.services import Wired
 from api.tenancy import Tenant
 from api.webhook_views import (
     DeliveryView,
-    JobWebhook,
     WebhookInput,
     WebhookView,
     WebhookWithSecret,
@@ -25,13 +24,9 @@ from api.webhook_views import (
     show_with_secret,
 )
 from db import webhooks
-from db.announcing import JOB_ENDS
 from db.states import DeliveryState, PassKind
 from db.webhooks import NewWebhook
-from settings import Settings
-from webhooks.errors import InvalidWebhookUrl
 from webhooks.signing import new_secret
-from webhooks.urls import read_url
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
 
@@ -154,25 +149,5 @@ def redeliver(webhook_id: Id, delivery_id: Id, services: Wired, tenant: Tenant) 
     with services.database.write(tenant) as session:
         delivery = webhooks.redeliver(session, tenant, webhook_id, delivery_id)
         shown = show_delivery((delivery, webhooks.list_attempts(session, delivery.id)))
-    ring(services, PassKind.DELIVER, 1)
+    services.ring(PassKind.DELIVER, 1)
     return shown
-
-
-def checked_url(field: str, url: str, settings: Settings) -> str:
-    """Return a URL that messages may be posted to; raises ``InvalidField``."""
-    try:
-        read_url(url, allow_private=settings.webhook_allow_private)
-    except InvalidWebhookUrl as error:
-        raise InvalidField(field, str(error)) from None
-    return url
-
-
-def webhook_of_job(session: Session, tenant: str, url: str | None, services: Services) -> JobWebhook | None:
-    """Find or make the webhook that a submission names; the caller's transaction. Raises ``InvalidField``."""
-    if url is None:
-        return None
-    new = NewWebhook(
-        tenant, checked_url("webhook", url, services.settings), new_secret(), JOB_ENDS, of_all_jobs=False
-    )
-    row, is_new = webhooks.webhook_for_job(session, new)
-    return JobWebhook(id=row.id, url=row.url, secret=row.secret if is_new else None)

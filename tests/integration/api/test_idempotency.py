@@ -9,8 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 from sqlalchemy import func, select, update
 
+from api import accepting
 from api.app import create_app
-from api.routes import jobs
 from db.idempotency import FirstAnswer, KeyInFlight, find_answer, keep_answer
 from db.tables import IdempotencyKey, Job
 
@@ -83,14 +83,14 @@ def test_a_crash_before_the_commit_keeps_neither_the_job_nor_the_key(client, dat
 
 def test_a_twin_that_comes_meanwhile_is_told_to_wait(client, database, monkeypatch):
     inside, go = threading.Event(), threading.Event()
-    submit_job = jobs.submit_job
+    submit_jobs = accepting.submit_jobs
 
     def slow(session, new):
         inside.set()
         assert go.wait(30)
-        return submit_job(session, new)
+        return submit_jobs(session, new)
 
-    monkeypatch.setattr(jobs, "submit_job", slow)
+    monkeypatch.setattr(accepting, "submit_jobs", slow)
     with ThreadPoolExecutor(1) as pool:
         first = pool.submit(client.post, "/v1/jobs", json=ASKED, headers=KEY)
         assert inside.wait(30)

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from workers.together import MOST_AT_ONCE, Together
+from db.together import MOST_AT_ONCE, Together
 
 
 class Desk:

@@ -1,0 +1,143 @@
+"""Jobs that come at the same time are stored together, and none pays for another."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from fastapi.testclient import TestClient
+from sqlalchemy import func, select, update
+
+from api import accepting
+from api.app import create_app
+from db.tables import Event, IdempotencyKey, Job, JobRecording, Pass, Tenant
+
+ASKED = {"sources": ["s3://archive/1", "s3://archive/2"], "tasks": ["caption"]}
+
+
+class Door:
+    """Stands in front of ``submit_jobs``: the first batch waits until so many others queue behind it."""
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+        self._inside, self._go = threading.Event(), threading.Event()
+        self._submit_jobs = accepting.submit_jobs
+
+    def __call__(self, session, new):
+        self.batches.append(len(new))
+        if len(self.batches) == 1:
+            self._inside.set()
+            assert self._go.wait(30)
+        return self._submit_jobs(session, new)
+
+    def ask(self, client: TestClient, bodies: Sequence[dict[str, Any]]) -> list[Any]:
+        """Send a first job, then the others while it is being stored; return the answers to the others."""
+        queue = client.app.state.services.accepting
+        with ThreadPoolExecutor(len(bodies) + 1) as pool:
+            first = pool.submit(client.post, "/v1/jobs", json=ASKED)
+            assert self._inside.wait(30)
+            sent = [pool.submit(client.post, "/v1/jobs", **body) for body in bodies]
+            while len(queue._by_tenant["default"]._waiting) < len(bodies):
+                threading.Event().wait(0.005)
+            self._go.set()
+            assert first.result(30).status_code == 202
+            return [answer.result(30) for answer in sent]
+
+
+@pytest.fixture
+def door(monkeypatch) -> Door:
+    door = Door()
+    monkeypatch.setattr(accepting, "submit_jobs", door)
+    return door
+
+
+def count(database, table) -> int:
+    with database.read() as session:
+        return session.scalar(select(func.count()).select_from(table))
+
+
+def test_jobs_that_come_meanwhile_share_a_transaction_and_each_gets_its_own_answer(
+    client, database, door, doorbell
+):
+    answers = door.ask(client, [{"json": {**ASKED, "tracking": f"job-{number}"}} for number in range(8)])
+
+    assert door.batches == [1, 8]
+    assert [answer.status_code for answer in answers] == [202] * 8
+    assert [answer.json()["tracking"] for answer in answers] == [f"job-{number}" for number in range(8)]
+    assert {answer.headers["location"] for answer in answers} == {
+        f"/v1/jobs/{answer.json()['id']}" for answer in answers
+    }
+    assert (count(database, Job), count(database, JobRecording), count(database, Pass)) == (9, 18, 18)
+    assert count(database, Event) == 9
+    assert sum(rung for kind, _, rung in doorbell.rings if kind == "plan") == 18
+    shown = client.get(f"/v1/jobs/{answers[3].json()['id']}").json()
+    stored = {**answers[3].json(), "webhook": None}
+    stored.pop("webhook")
+    assert shown == stored
+
+
+def test_one_that_is_refused_takes_nobody_with_it(settings, database, door):
+    unknown = "0198f0a1-7c5e-7000-8000-000000000001"
+    wrong = {
+        "task": "ask",
+        "options": {"question": "Which is louder?", "form": "free", "references": [unknown]},
+    }
+    bodies = [{"json": ASKED}, {"json": {**ASKED, "tasks": [wrong]}}, {"json": ASKED}]
+    with TestClient(create_app(settings.model_copy(update={"chat_model": "chat"}))) as client:
+        answers = door.ask(client, bodies)
+
+    assert [answer.status_code for answer in answers] == [202, 422, 202]
+    assert answers[1].json()["errors"][0]["field"] == "tasks[0].options.references"
+    assert door.batches == [1, 1, 1]
+    assert count(database, Job) == 3
+
+
+def test_jobs_of_one_batch_do_not_pass_the_limit_together(settings, database, door):
+    limits = {"max_queued": 8, "max_queued_total": 100}
+    with TestClient(create_app(settings.model_copy(update=limits))) as client:
+        answers = door.ask(client, [{"json": ASKED}] * 6)
+    assert sorted(answer.status_code for answer in answers) == [202] * 3 + [429] * 3
+    assert count(database, JobRecording) == 8
+
+
+def test_jobs_far_from_a_limit_of_the_tenant_count_towards_it_while_they_wait(settings, database, door):
+    """The count is older than the batch: what came in with it has to be added."""
+    with database.write() as session:
+        session.execute(update(Tenant).values(max_queued=20))
+    with TestClient(create_app(settings)) as client:
+        answers = door.ask(client, [{"json": ASKED}] * 10)
+    assert [answer.status_code for answer in answers].count(202) == 9
+    assert count(database, JobRecording) == 20
+
+
+def test_keys_are_answered_within_a_batch(client, database, door):
+    key = {"Idempotency-Key": "first"}
+    once = client.post  # the first answer is stored before the batch, so that the batch holds a repetition
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(accepting, "submit_jobs", door._submit_jobs)
+        known = once("/v1/jobs", json=ASKED, headers=key).json()["id"]
+    answers = door.ask(
+        client,
+        [
+            {"json": ASKED, "headers": key},
+            {"json": ASKED, "headers": {"Idempotency-Key": "second"}},
+            {"json": ASKED},
+        ],
+    )
+    assert [answer.status_code for answer in answers] == [202] * 3
+    assert answers[0].json()["id"] == known
+    assert answers[0].headers["idempotent-replayed"] == "true"
+    assert "idempotent-replayed" not in answers[1].headers
+    assert door.batches == [1, 2]
+    assert (count(database, Job), count(database, IdempotencyKey)) == (4, 2)
+
+
+def test_a_large_job_goes_alone(client, door):
+    large = {**ASKED, "sources": [f"s3://archive/{number}" for number in range(accepting.LARGE + 1)]}
+    queue = client.app.state.services.accepting
+    door._go.set()
+    assert client.post("/v1/jobs", json=large).status_code == 202
+    assert queue._by_tenant == {}
