@@ -31,6 +31,12 @@ from db.tables import Job, JobRecording, JobSource, Pass, Recording
 PAGE = 500  # passes and links that one transaction retires
 RETIRE_PRIORITY = 10  # before anybody's work: it makes room
 
+_ENDED = {
+    JobState.SUCCEEDED: "succeeded",
+    JobState.PARTIAL: "is partial",
+    JobState.FAILED: "failed",
+}
+
 
 class JobOver(Exception):
     """The job has ended otherwise: there is nothing left to cancel."""
@@ -83,13 +89,6 @@ def cancel_job(session: Session, tenant: str, job_id: str, *, actor: str) -> Job
         open_retire(session, job)
     session.refresh(job)
     return job
-
-
-_ENDED = {
-    JobState.SUCCEEDED: "succeeded",
-    JobState.PARTIAL: "is partial",
-    JobState.FAILED: "failed",
-}
 
 
 def open_retire(session: Session, job: Job) -> bool:

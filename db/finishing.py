@@ -59,9 +59,7 @@ class NewFindings:
     segments: Sequence[Mapping[str, Any]]
     annotations: Sequence[Mapping[str, Any]]
     summary: Mapping[str, Any] | None = None
-    chunks_done: int | None = (
-        None  # as they were stitched: findings of fewer chunks than are heard do not count
-    )
+    chunks_done: int | None = None  # that were stitched: findings of fewer than are heard do not count
 
 
 def start_finishes(session: Session, recording_id: str, *, actor: str) -> int:
