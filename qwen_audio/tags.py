@@ -11,7 +11,6 @@ from enum import Enum
 
 from qwen_audio.errors import QwenAudioError
 
-TIME_STEP_SECONDS = 0.01  # one time tag to the next
 LAST_TIME_CENTISECONDS = 3_000  # <|30.00|>, the end of the longest clip
 
 

@@ -159,6 +159,7 @@ class Reconciler:
         """End after the present round, and let another process lead."""
         self._ended.set()
         self._thread.join(timeout=10.0)
+        # A database that does not answer ends the lead by itself, when its time has run out.
         with suppress(SQLAlchemyError), self._context.database.write() as session:
             give_up_lead(session, LEADER, self._context.name)
 
