@@ -6,6 +6,7 @@ owns them (``qwen_audio.tokenizer``).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
@@ -106,6 +107,9 @@ class TimeTag:
     def __str__(self) -> str:
         return f"<|{self.centiseconds / 100:.2f}|>"
 
+
+TIME_TAG = re.compile(r"<\|(\d{1,2}\.\d\d)\|>")
+"""How a time tag is spelled; the group is its seconds."""
 
 LANGUAGES: dict[str, Tag] = {
     tag.value[2:-2]: tag for tag in (Tag.EN, Tag.ZH, Tag.DE, Tag.ES, Tag.KO, Tag.FR, Tag.JA, Tag.IT)
