@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import world
-from training.clips import Clip
+from training.clips import FRAMES_PER_TOKEN, Clip
 from training.synthesis import music, sounds
 
 IGNORED = -100  # a place that no loss looks at, torch's own convention
-FRAMES_PER_TOKEN = 4
 
 TRACKS: dict[str, tuple[str, ...]] = {
     "word": world.words(),

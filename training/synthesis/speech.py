@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training import world
+from training.clips import FRAME_SECONDS
 from training.synthesis import espeak, flite
 from training.synthesis.sounds import SAMPLING_RATE, Wave
 from training.takes import Take, TimedWord, mel_energies
@@ -23,7 +24,6 @@ PHONEMES = tuple(_MNEMONICS.split())
 OTHER_PHONEME = len(PHONEMES) + 1
 PHONEME_COUNT = OTHER_PHONEME + 1  # with 0, nothing said
 
-FRAME_SECONDS = 0.01
 ROOM_SHARE = 0.25
 FLITE_PREFIX = "flite:"
 FLITE_WORDS_PER_MINUTE = 160  # about, at stretch 1
