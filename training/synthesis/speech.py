@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training import world
+from training import foreign, world
 from training.clips import FRAME_SECONDS
 from training.synthesis import espeak, flite
 from training.synthesis.sounds import SAMPLING_RATE, Wave
@@ -51,9 +51,9 @@ def draw_line(
     emotion = str(chance.choice(world.EMOTIONS, p=(0.4, 0.2, 0.2, 0.2)))
     language, accent = "en", str(chance.choice(world.ACCENTS))
     if kind == "foreign":
-        language = str(chance.choice(list(world.FOREIGN)))
-        accent = world.FOREIGN_VOICES[language]
-        text = world.draw_foreign(language, chance, held_out=held_out)
+        language = str(chance.choice(list(foreign.SENTENCES)))
+        accent = foreign.VOICES[language]
+        text = foreign.draw_sentence(language, chance, held_out=held_out)
     elif kind == "words":
         text = world.draw_words(chance)
     else:
