@@ -41,7 +41,6 @@ def create_app(
 
     Starting does not wait for the database or the storage: ``/readyz`` says whether they answer.
     """
-
     if keys_required is None:
         keys_required = settings.require_keys or not is_loopback(settings.api_host)
 
@@ -70,10 +69,7 @@ def create_app(
         responses=EVERYWHERE,
         redirect_slashes=False,
     )
-    for module in (jobs, job_actions, failures, uploads, recordings, webhooks, tasks):
-        app.include_router(module.router, dependencies=[Depends(current_tenant)], responses=KEYED)
-    for module in (operations, health):
-        app.include_router(module.router)
+    _add_routes(app)
     app.add_middleware(BodyLimit, uploads=uploads.PATH, max_upload_bytes=settings.max_upload_bytes)
     app.state.metrics = metrics = ServiceMetrics()
     app.add_middleware(RequestLog, metrics=metrics.requests)
@@ -81,6 +77,13 @@ def create_app(
     add_error_handlers(app)
     describe_problems(app)
     return app
+
+
+def _add_routes(app: FastAPI) -> None:
+    for module in (jobs, job_actions, failures, uploads, recordings, webhooks, tasks):
+        app.include_router(module.router, dependencies=[Depends(current_tenant)], responses=KEYED)
+    for module in (operations, health):
+        app.include_router(module.router)
 
 
 def _open_store(settings: Settings) -> ObjectStore:

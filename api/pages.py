@@ -28,6 +28,8 @@ def _canonical(text: str) -> str:
 Id = Annotated[str, AfterValidator(_canonical), WithJsonSchema({"type": "string", "format": "uuid"})]
 """An id from a client: a UUID in any spelling, turned into the text that the database holds."""
 
+Limit = Annotated[int, Field(50, ge=1, le=MAX_LIMIT, description="Items on a page, at most.")]
+
 Cursor = Annotated[Id | None, Field(None, description="The `next` of the page before.")]
 
 

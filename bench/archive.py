@@ -19,17 +19,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from fastapi.testclient import TestClient
 from sqlalchemy import select
 
 import pipeline.ingest
 from api.app import create_app
+from bench.made_up_ingest import made_up_ingest
+from bench.memory import TreePeak, rss_mb
 from bench.s3_stub import s3_stub
 from db.claiming import claim_passes
 from db.database import Database
@@ -37,9 +37,7 @@ from db.planning import complete_plan, load_plan, register_recording
 from db.states import PassKind, SourceState
 from db.tables import Chunk, JobSource, Recording
 from db.upgrade import upgrade
-from pipeline.decode import BLOCK_SAMPLES, DecodeOptions
-from pipeline.decode_report import Media
-from pipeline.speech_spans import WINDOW_SAMPLES, Probabilities
+from pipeline.decode import DecodeOptions
 from pipeline.timeline import SAMPLING_RATE
 from settings import Settings
 from storage import folder_uri, open_store
@@ -119,10 +117,10 @@ def plan_stub(arguments: argparse.Namespace) -> Measurement:
     seconds = arguments.stub_hours * 3_600
     with _service(arguments.folder / "data") as context, _client(context) as client:
         job_id = _submit(client, {"uri": "s3://bucket/long.wav"})
-        base_mb = _rss_mb("VmRSS")
+        base_mb = rss_mb("VmRSS")
         (claim,) = _claim(context, PassKind.PLAN)
         began = time.perf_counter()
-        with _made_up(seconds), open(os.devnull, "rb") as nothing:
+        with made_up_ingest(seconds), open(os.devnull, "rb") as nothing:
             options = DecodeOptions(max_seconds=seconds + 1)
             ingested = pipeline.ingest.ingest(nothing, lambda block: None, options)
         with context.database.write() as session:
@@ -132,7 +130,7 @@ def plan_stub(arguments: argparse.Namespace) -> Measurement:
         with context.database.write() as session:
             complete_plan(session, claim, recording.id, facts, task_applies)
         took = time.perf_counter() - began
-        peak_mb = _rss_mb("VmHWM")
+        peak_mb = rss_mb("VmHWM")
         return {
             "seconds": round(took, 1),
             "chunks": _check_tiles(context.database, round(seconds * SAMPLING_RATE)),
@@ -156,7 +154,7 @@ def plan_real(arguments: argparse.Namespace) -> Measurement:
     ):
         job_id = _submit(client, {"uri": folder_uri(path)})
         (claim,) = _claim(context, PassKind.PLAN)
-        peak = _TreePeak()
+        peak = TreePeak()
         began = time.perf_counter()
         keeper = LeaseKeeper(context.database, context.settings.lease_seconds)
         attempt(context, keeper, claim, plan)
@@ -210,7 +208,7 @@ def _submit(client: TestClient, source: dict[str, str]) -> str:
 def _expand(context: WorkerContext, prefix: str, objects: int) -> Measurement:
     with _client(context) as client:
         _submit(client, {"uri": "s3://bucket/warm.wav"})
-        base_mb = _rss_mb("VmRSS")
+        base_mb = rss_mb("VmRSS")
         began = time.perf_counter()
         job_id = _submit(client, {"prefix": prefix})
         accept_s = time.perf_counter() - began
@@ -220,7 +218,7 @@ def _expand(context: WorkerContext, prefix: str, objects: int) -> Measurement:
             attempt(context, keeper, claims[0], expand)
         took, cpu_took = time.perf_counter() - began, time.process_time() - cpu_began
         keeper.close()
-        growth_mb = _rss_mb("VmHWM") - base_mb
+        growth_mb = rss_mb("VmHWM") - base_mb
         with context.database.read() as session:
             source = session.scalars(select(JobSource)).one()
         assert (source.state, source.objects_taken) == (SourceState.EXPANDED, objects), source.error_message
@@ -260,111 +258,6 @@ def _check_tiles(database: Database, samples: int) -> int:
             end = chunk.owned_end
         assert end == samples
     return len(rows)
-
-
-@dataclass
-class _MadeUpDecoding:
-    """Hand out silence as a decoder would hand out a recording."""
-
-    samples_left: int
-    samples: int = 0
-    channel_count: int = 1
-    media: Media = field(default_factory=lambda: Media("wav", "pcm_s16le", SAMPLING_RATE, 1, None, 1, 0))
-    warnings: tuple[()] = ()
-    truncated: bool = False
-
-    @property
-    def confined(self) -> dict[str, bool]:
-        """Which walls there are: none, nothing hostile is read."""
-        return {}
-
-    def blocks(self) -> Iterator[bytes]:
-        """Yield blocks of the usual size."""
-        while self.samples_left:
-            count = min(BLOCK_SAMPLES, self.samples_left)
-            self.samples += count
-            self.samples_left -= count
-            yield bytes(2 * count)
-
-
-class _MadeUpSpeech:
-    """Hear speech that comes and goes, with a window's probability for each 512 samples."""
-
-    def __init__(self, model: object) -> None:
-        self._random = np.random.default_rng(0)
-        self._samples = self._windows = 0
-
-    def push(self, samples: Any) -> Probabilities:
-        """Return the probabilities of the whole windows that came."""
-        self._samples += len(samples)
-        return self._take(self._samples // WINDOW_SAMPLES)
-
-    def finish(self) -> Probabilities:
-        """Return that of the last, shorter window."""
-        return self._take(-(-self._samples // WINDOW_SAMPLES))
-
-    def _take(self, until: int) -> Probabilities:
-        times = np.arange(self._windows, until) * WINDOW_SAMPLES / SAMPLING_RATE
-        self._windows = until
-        wave = 0.5 + 0.5 * np.sin(2 * np.pi * times / 7) + self._random.normal(0, 0.05, len(times))
-        return np.clip(wave, 0, 1).astype(np.float32)
-
-
-@contextmanager
-def _made_up(seconds: float) -> Iterator[None]:
-    """Let ``ingest`` take made-up samples and probabilities in place of a decoder and a model."""
-
-    @contextmanager
-    def decode(file: object, options: object) -> Iterator[_MadeUpDecoding]:
-        yield _MadeUpDecoding(round(seconds * SAMPLING_RATE))
-
-    names: dict[str, Any] = {
-        "decode": decode,
-        "SpeechStream": _MadeUpSpeech,
-        "load_speech_model": lambda: None,
-    }
-    before = {name: getattr(pipeline.ingest, name) for name in names}
-    for name, made_up in names.items():
-        setattr(pipeline.ingest, name, made_up)
-    try:
-        yield
-    finally:
-        for name, real in before.items():
-            setattr(pipeline.ingest, name, real)
-
-
-class _TreePeak:
-    """Watch the memory of this process and its children, twenty times a second."""
-
-    def __init__(self) -> None:
-        self._peak_mb, self._ended = 0.0, threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> float:
-        """Return the most that was seen, in MB."""
-        self._ended.set()
-        self._thread.join()
-        return self._peak_mb
-
-    def _watch(self) -> None:
-        while not self._ended.wait(0.05):
-            own = str(os.getpid())
-            threads = Path(f"/proc/{own}/task").iterdir()
-            pids = {pid for one in threads for pid in _text(one / "children").split()}
-            self._peak_mb = max(self._peak_mb, sum(_rss_mb("VmRSS", pid) for pid in {own, *pids}))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text()
-    except OSError:
-        return ""
-
-
-def _rss_mb(name: str, pid: str = "self") -> float:
-    lines = (line.split() for line in _text(Path(f"/proc/{pid}/status")).splitlines())
-    return next((int(words[1]) / 1024 for words in lines if words[0] == f"{name}:"), 0.0)
 
 
 def _arguments() -> argparse.Namespace:

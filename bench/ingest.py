@@ -21,6 +21,7 @@ from typing import Any
 import av
 import numpy as np
 
+from bench.memory import rss_mb
 from pipeline.decode import BLOCK_SAMPLES, DecodeOptions
 from pipeline.ingest import ingest
 from pipeline.speech import SpeechStream, load_speech_model
@@ -188,10 +189,7 @@ def _peak_mb() -> float:
 
     Not ``ru_maxrss`` for this process: that remembers the one which started it.
     """
-    children_kb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    with open("/proc/self/status") as status:
-        own_kb = next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
-    return (own_kb + children_kb) / 1024
+    return rss_mb("VmHWM") + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from bench.longform_figures import Figures, measure_oracle
 from bench.longform_recordings import make_recordings
+from qwen_audio.bundled import MINI_FOLDER
 from training.errors import EspeakMissing
 
-MINI = Path(__file__).resolve().parent.parent / "qwen_audio" / "mini"
 MINUTES, QUICK_MINUTES = 10.0, 1.5
 
 GOALS: dict[str, tuple[str, str, float]] = {
@@ -92,7 +92,7 @@ def _arguments() -> argparse.Namespace:
         "--hours", type=float, default=0.0, help="hear also a recording of so many hours with all tasks"
     )
     parser.add_argument(
-        "--model", type=Path, default=MINI, help="folder of the checkpoint (default: bundled)"
+        "--model", type=Path, default=MINI_FOLDER, help="folder of the checkpoint (default: bundled)"
     )
     parser.add_argument("--threads", type=int, default=2, help="of the model (default 2)")
     parser.add_argument("--seed", type=int, default=4, help="of the recordings (default 4)")

@@ -14,9 +14,8 @@ import numpy as np
 from pipeline.tasks.findings import Word
 from pipeline.timeline import SAMPLING_RATE, Samples
 from training.synthesis import music, sounds, speech
-from training.synthesis.sounds import Wave
+from training.synthesis.sounds import SPEECH_LEVEL, Wave
 
-SPEECH_LEVEL = 0.1  # the loudness of speech, as the root of its mean square
 FLOOR_LEVEL = 1e-4  # of the noise under everything: -80 dB, a quiet room's
 LONGEST_GAP_SECONDS = 0.04  # between words where nobody pauses
 LINES_OF_A_VOICE = 12
@@ -119,7 +118,7 @@ def between_sounds(seconds: float, chance: np.random.Generator) -> Recording:
                 spoken.silence(chance.uniform(0.05, 0.5))
         wave = np.concatenate(spoken.pieces)
         if chance.random() < 0.5:
-            wave = wave + _noise(len(wave), SPEECH_LEVEL * 10 ** chance.uniform(-1.5, -0.8), chance)
+            wave = wave + sounds.noise(len(wave), SPEECH_LEVEL * 10 ** chance.uniform(-1.5, -0.8), chance)
         tape.words += [
             replace(word, start_sample=word.start_sample + tape.used, end_sample=word.end_sample + tape.used)
             for word in spoken.words
@@ -179,10 +178,12 @@ def _no_speech(seconds: float, chance: np.random.Generator) -> Wave:
     count = round(seconds * SAMPLING_RATE)
     kind = str(chance.choice(["noise", "music", "ground", "events"]))
     if kind == "noise":
-        return _noise(count, 10 ** chance.uniform(-3.0, -1.2), chance)
+        return sounds.noise(count, 10 ** chance.uniform(-3.0, -1.2), chance)
     if kind == "ground":
         label = str(chance.choice(list(sounds.GROUNDS)))
-        return _level(sounds.make_sound(label, seconds, chance), SPEECH_LEVEL * 10 ** chance.uniform(-0.5, 0))
+        return sounds.at_level(
+            sounds.make_sound(label, seconds, chance), SPEECH_LEVEL * 10 ** chance.uniform(-0.5, 0)
+        )
     pieces: list[Wave] = []
     while sum(map(len, pieces)) < count:
         pieces += [np.zeros(round(chance.uniform(0.05, 0.4) * SAMPLING_RATE)), _single(kind, chance)]
@@ -192,18 +193,11 @@ def _no_speech(seconds: float, chance: np.random.Generator) -> Wave:
 def _single(kind: str, chance: np.random.Generator) -> Wave:
     """Make a note, or a sound such as a bell's."""
     if kind == "music":
-        return _level(music.play(music.draw_note(chance), chance.uniform(0.3, 1.6), chance), SPEECH_LEVEL)
+        return sounds.at_level(
+            music.play(music.draw_note(chance), chance.uniform(0.3, 1.6), chance), SPEECH_LEVEL
+        )
     label = str(chance.choice(list(sounds.EVENTS)))
-    return _level(sounds.make_sound(label, sounds.EVENT_SECONDS[label], chance), SPEECH_LEVEL)
-
-
-def _noise(count: int, level: float, chance: np.random.Generator) -> Wave:
-    high = chance.uniform(2_000, 7_500)
-    return _level(sounds.coloured(count, chance, 60, high, chance.uniform(0, 0.6)), level)
-
-
-def _level(wave: Wave, level: float) -> Wave:
-    return np.asarray(wave * (level / max(float(np.sqrt(np.mean(np.square(wave)))), 1e-9)))
+    return sounds.at_level(sounds.make_sound(label, sounds.EVENT_SECONDS[label], chance), SPEECH_LEVEL)
 
 
 def _faded(wave: Wave) -> Wave:

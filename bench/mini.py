@@ -12,12 +12,11 @@ from pathlib import Path
 
 import torch
 
+from qwen_audio.bundled import MINI_FOLDER
 from qwen_audio.engine import Engine
 from qwen_audio.loading import WEIGHTS_FILE
 from training.evaluation import AT_ONCE, evaluate, measure_speed
 from training.held_out import make_sets
-
-MINI = Path(__file__).resolve().parent.parent / "qwen_audio" / "mini"
 
 GOALS: dict[str, tuple[str, str, float]] = {
     "wer": ("word errors, held-out sentences, known voices", "%, at most", 8),
@@ -78,7 +77,7 @@ def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m bench.mini", description=__doc__)
     parser.add_argument(
-        "--model", type=Path, default=MINI, help="folder of the checkpoint (default: the bundled one)"
+        "--model", type=Path, default=MINI_FOLDER, help="folder of the checkpoint (default: the bundled one)"
     )
     parser.add_argument("--size", type=int, default=120, help="clips in a set (default 120)")
     arguments = parser.parse_args()

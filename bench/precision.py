@@ -18,11 +18,11 @@ from unittest.mock import patch
 
 import torch
 
-from bench.mini import MINI
 from bench.models import CPU_SIZE, TASKS, Size, forced_lengths, make_clips, make_model, make_tokenizer
 from pipeline.tasks.prompts import emotion_prompt, scene_prompt
 from pipeline.tasks.word_times import parse_word_times
 from qwen_audio.answers import Answer
+from qwen_audio.bundled import MINI_FOLDER
 from qwen_audio.engine import Engine
 from qwen_audio.int8 import round_layers
 from qwen_audio.streaming import load_model
@@ -56,9 +56,9 @@ WAYS = tuple(Way(dtype, int8) for dtype in (torch.float32, torch.bfloat16) for i
 
 def hear(way: Way, clips: Sequence[Clip], device: str) -> list[list[Answer]]:
     """Ask the bundled model for words, caption, emotion and scene of every clip."""
-    model = load_model(MINI, device, way.dtype, int8=way.int8)
+    model = load_model(MINI_FOLDER, device, way.dtype, int8=way.int8)
     answers = []
-    with Engine(model, QwenAudioTokenizer.from_pretrained(MINI), places=AT_ONCE) as engine:
+    with Engine(model, QwenAudioTokenizer.from_pretrained(MINI_FOLDER), places=AT_ONCE) as engine:
         for begin in range(0, len(clips), AT_ONCE):
             prefixes = [
                 engine.open(clip.samples)

@@ -64,12 +64,6 @@ def _walk_back(
     return Alignment(tuple(errors[::-1]), tuple(pairs[::-1]))
 
 
-def count_near(places: Sequence[int], words: Sequence[Word], cuts: Sequence[int]) -> int:
-    """Count the errors at words whose middle is near one of the cuts, all in timeline samples."""
-    near = near_cuts(words, cuts)
-    return sum(place in near for place in places)
-
-
 def near_cuts(words: Sequence[Word], cuts: Sequence[int]) -> set[int]:
     """Return the places of the words whose middle is near one of the cuts."""
     middles = [(word.start_sample + word.end_sample) // 2 for word in words]

@@ -12,6 +12,7 @@ from db.claims import Claim, LeaseLost
 from db.clock import database_now
 from db.events import record_event, record_events
 from db.fairness import insert_ready
+from db.heirs import find_heirs, hand_on, lock_one
 from db.queries import NotFound
 from db.statements import count_moved
 from db.states import (
@@ -25,10 +26,16 @@ from db.states import (
     PassState,
     SourceState,
 )
-from db.tables import Job, JobRecording, JobRequest, JobSource, Pass, Recording
+from db.tables import Job, JobRecording, JobSource, Pass, Recording
 
 PAGE = 500  # passes and links that one transaction retires
 RETIRE_PRIORITY = 10  # before anybody's work: it makes room
+
+_ENDED = {
+    JobState.SUCCEEDED: "succeeded",
+    JobState.PARTIAL: "is partial",
+    JobState.FAILED: "failed",
+}
 
 
 class JobOver(Exception):
@@ -45,15 +52,6 @@ class Retired:
     moved: int
     is_over: bool
     waits: bool
-
-
-@dataclass(frozen=True)
-class _Heir:
-    """A living job that waits for the same recording, and what it asks of it."""
-
-    job_id: str
-    priority: int
-    request_ids: frozenset[str]
 
 
 def cancel_job(session: Session, tenant: str, job_id: str, *, actor: str) -> Job:
@@ -91,13 +89,6 @@ def cancel_job(session: Session, tenant: str, job_id: str, *, actor: str) -> Job
         open_retire(session, job)
     session.refresh(job)
     return job
-
-
-_ENDED = {
-    JobState.SUCCEEDED: "succeeded",
-    JobState.PARTIAL: "is partial",
-    JobState.FAILED: "failed",
-}
 
 
 def open_retire(session: Session, job: Job) -> bool:
@@ -177,72 +168,18 @@ def _retire_passes(session: Session, job: Job, passes: Sequence[Pass], actor: st
     ).all()
     settled = 0
     for recording_id, found in sorted(shared.items()):
-        heirs = _find_heirs(session, job.id, recording_id)
+        heirs = find_heirs(session, job.id, recording_id)
         unwanted = []
         for one in found:
             wanted = [heir for heir in heirs if heir.request_ids.intersection(one.request_ids)]
             if not wanted:
                 unwanted.append(one)
-            elif heir := _lock_one(session, wanted):
-                _hand_on(session, one, heir, wanted, actor)
+            elif heir := lock_one(session, wanted):
+                hand_on(session, one, heir, wanted, actor)
                 settled += 1
         own += unwanted
     _cancel_passes(session, own, actor)
     return settled + len(own)
-
-
-def _find_heirs(session: Session, job_id: str, recording_id: str) -> list[_Heir]:
-    """Return the living jobs that wait for a recording, the most urgent first."""
-    rows = session.execute(
-        select(Job.id, Job.priority, JobRequest.request_id)
-        .join(JobRecording, JobRecording.job_id == Job.id)
-        .join(JobRequest, JobRequest.job_id == Job.id)
-        .where(
-            JobRecording.recording_id == recording_id,
-            JobRecording.state.not_in(FINAL_LINK_STATES),
-            Job.state.not_in(FINAL_JOB_STATES),
-            Job.id != job_id,
-        )
-        .order_by(Job.priority.desc(), Job.id)
-    ).all()
-    asked: dict[tuple[str, int], set[str]] = {}
-    for row in rows:
-        asked.setdefault((row.id, row.priority), set()).add(row.request_id)
-    return [_Heir(one, priority, frozenset(requests)) for (one, priority), requests in asked.items()]
-
-
-def _lock_one(session: Session, heirs: Sequence[_Heir]) -> _Heir | None:
-    """Return the first heir that is sure to live until we commit; None when all of their rows are in use."""
-    for heir in heirs:
-        state = session.scalar(
-            select(Job.state).where(Job.id == heir.job_id).with_for_update(read=True, skip_locked=True)
-        )
-        if state is not None and state not in FINAL_JOB_STATES:
-            return heir
-    return None
-
-
-def _hand_on(session: Session, one: Pass, heir: _Heir, wanted: Sequence[_Heir], actor: str) -> None:
-    still = frozenset[str]().union(*(other.request_ids for other in wanted))
-    count_moved(
-        session,
-        update(Pass)
-        .where(Pass.id == one.id)
-        .values(
-            job_id=heir.job_id,
-            priority=heir.priority,
-            request_ids=[request_id for request_id in one.request_ids if request_id in still],
-        ),
-    )
-    record_event(
-        session,
-        "pass.handed_on",
-        tenant=one.tenant,
-        job_id=heir.job_id,
-        pass_id=one.id,
-        actor=actor,
-        data={"from_job": one.job_id, "kind": one.kind, "epoch": one.epoch},
-    )
 
 
 def _cancel_passes(session: Session, passes: Sequence[Pass], actor: str) -> None:

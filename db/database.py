@@ -134,9 +134,8 @@ def _sqlite_engine(url: str, database: str | None) -> Engine:
 
 def _postgresql_engine(url: str) -> Engine:
     """Return an engine that asks a connection whether it lives when it has rested, and not at every use."""
-    engine = create_engine(
-        url, pool_size=32, max_overflow=8, hide_parameters=True
-    )  # opened as they are wanted
+    # The pool's connections are opened as they are wanted.
+    engine = create_engine(url, pool_size=32, max_overflow=8, hide_parameters=True)
 
     @event.listens_for(engine, "checkin")
     def _on_checkin(connection: Any, record: ConnectionPoolEntry) -> None:

@@ -34,9 +34,7 @@ LEASED: ColumnElement[str] = literal_column(f"'{PassState.LEASED}'")
 class RetryRules:
     """When to try again, and when to give a webhook up."""
 
-    pauses_seconds: Sequence[
-        float
-    ]  # before the second try, the third ...; after the last the delivery has failed
+    pauses_seconds: Sequence[float]  # before the second try, the third ...; behind the last there is none
     disable_after_seconds: float  # of failures without a success between them
 
     def pause_seconds(self, failures: int, jitter: float) -> float | None:

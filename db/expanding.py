@@ -39,7 +39,6 @@ class Expansion:
     uri: str
     glob: str | None
     cursor: str | None
-    objects_seen: int
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def load_expansion(session: Session, claim: Claim) -> Expansion:
     source = session.scalars(
         select(JobSource).where(JobSource.id == claim.source_id, JobSource.tenant == claim.tenant)
     ).one()
-    return Expansion(SourceKind(source.kind), source.uri, source.glob, source.cursor, source.objects_seen)
+    return Expansion(SourceKind(source.kind), source.uri, source.glob, source.cursor)
 
 
 def take_page(

@@ -59,9 +59,7 @@ class NewFindings:
     segments: Sequence[Mapping[str, Any]]
     annotations: Sequence[Mapping[str, Any]]
     summary: Mapping[str, Any] | None = None
-    chunks_done: int | None = (
-        None  # as they were stitched: findings of fewer chunks than are heard do not count
-    )
+    chunks_done: int | None = None  # that were stitched: findings of fewer than are heard do not count
 
 
 def start_finishes(session: Session, recording_id: str, *, actor: str) -> int:
@@ -69,26 +67,9 @@ def start_finishes(session: Session, recording_id: str, *, actor: str) -> int:
 
     The caller holds the recording's row lock.
     """
-    still_open = exists().where(
-        JobRequest.job_id == JobRecording.job_id,
-        RecordingRequest.request_id == JobRequest.request_id,
-        RecordingRequest.recording_id == recording_id,
-        RecordingRequest.state == RequestState.OPEN,
-    )
-    waiting = session.execute(
-        select(JobRecording.id, JobRecording.job_id, JobRecording.tenant, Job.priority)
-        .join(Job, Job.id == JobRecording.job_id)
-        .where(
-            JobRecording.recording_id == recording_id,
-            JobRecording.state == LinkState.UNDERSTANDING,
-            Job.state.not_in(FINAL_JOB_STATES),
-            ~still_open,
-        )
-        .order_by(JobRecording.id)  # one order for everybody: no deadlock
-    ).all()
     started = [
         link
-        for link in waiting
+        for link in session.execute(_all_heard(recording_id)).all()
         if count_moved(
             session,
             update(JobRecording)
@@ -120,6 +101,27 @@ def start_finishes(session: Session, recording_id: str, *, actor: str) -> int:
         ],
     )
     return len(started)
+
+
+def _all_heard(recording_id: str) -> Any:
+    """Select the links of living jobs that have nothing left to hear of a recording."""
+    still_open = exists().where(
+        JobRequest.job_id == JobRecording.job_id,
+        RecordingRequest.request_id == JobRequest.request_id,
+        RecordingRequest.recording_id == recording_id,
+        RecordingRequest.state == RequestState.OPEN,
+    )
+    return (
+        select(JobRecording.id, JobRecording.job_id, JobRecording.tenant, Job.priority)
+        .join(Job, Job.id == JobRecording.job_id)
+        .where(
+            JobRecording.recording_id == recording_id,
+            JobRecording.state == LinkState.UNDERSTANDING,
+            Job.state.not_in(FINAL_JOB_STATES),
+            ~still_open,
+        )
+        .order_by(JobRecording.id)  # one order for everybody: no deadlock
+    )
 
 
 def load_finish(session: Session, claim: Claim) -> FinishWork:

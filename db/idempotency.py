@@ -13,7 +13,7 @@ from db.clock import database_now
 from db.statements import count_moved, insert_rows
 from db.tables import IdempotencyKey
 
-KEPT_SECONDS = 24 * 3600.0
+KEPT_SECONDS = 24 * 3600.0  # that a client may repeat a request and get the first answer
 MOST_CHARACTERS = 255
 
 

@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import exists, or_, select, update
+from sqlalchemy import ColumnElement, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.clock import database_now
@@ -92,9 +92,8 @@ def find_key(session: Session, text: str, secret: bytes) -> KeyUse | None:
     text = text if len(text) <= MOST_CHARACTERS else ""
     form = _FORM.fullmatch(text)
     digest = _hash(text, secret)
-    stale = or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < database_now(-STAMP_SECONDS))
     row = session.execute(
-        select(ApiKey.id, ApiKey.tenant, ApiKey.hash, ApiKey.revoked_at, stale.label("stale")).where(
+        select(ApiKey.id, ApiKey.tenant, ApiKey.hash, ApiKey.revoked_at, _is_stale().label("stale")).where(
             ApiKey.prefix == (form[1] if form else _NO_PREFIX)
         )
     ).first()
@@ -108,13 +107,13 @@ def stamp_key(session: Session, use: KeyUse) -> None:
     """Write down that a key was used now, unless another process did within the minute."""
     count_moved(
         session,
-        update(ApiKey)
-        .where(
-            ApiKey.id == use.key_id,
-            or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < database_now(-STAMP_SECONDS)),
-        )
-        .values(last_used_at=database_now()),
+        update(ApiKey).where(ApiKey.id == use.key_id, _is_stale()).values(last_used_at=database_now()),
     )
+
+
+def _is_stale() -> ColumnElement[bool]:
+    """Return the condition under which the use of a key is worth writing down."""
+    return or_(ApiKey.last_used_at.is_(None), ApiKey.last_used_at < database_now(-STAMP_SECONDS))
 
 
 def revoke_key(session: Session, prefix: str) -> None:

@@ -20,6 +20,8 @@ from db.states import IfSeen, LinkState, RecordingState, RequestState
 from db.tables import Chunk, Job, JobRecording, JobRequest, Recording, RecordingRequest
 from db.types import new_id
 
+SAMPLES_PER_MS = 16  # of the timeline, at 16 kHz
+
 
 @dataclass(frozen=True)
 class NewChunk:
@@ -255,8 +257,8 @@ def _store_facts(session: Session, recording: Recording, facts: PlanFacts) -> No
                 "id": new_id(),
                 "tenant": recording.tenant,
                 "recording_id": recording.id,
-                "start_ms": chunk.owned_start // 16,
-                "end_ms": chunk.owned_end // 16,
+                "start_ms": chunk.owned_start // SAMPLES_PER_MS,
+                "end_ms": chunk.owned_end // SAMPLES_PER_MS,
             }
             for chunk in facts.chunks
         ],

@@ -10,14 +10,13 @@ from sqlalchemy import ColumnElement, Select, and_, case, func, or_, select
 from sqlalchemy.orm import Session
 
 from db.clock import database_now
-from db.states import FINAL_JOB_STATES, LinkState
+from db.states import LinkState
 from db.tables import (
     Annotation,
     Job,
     JobRecording,
     JobRequest,
     JobSource,
-    Pass,
     Recording,
     RecordingRequest,
     Request,
@@ -238,16 +237,3 @@ def job_progress(session: Session, job: Job) -> Progress:
         select(func.count(), func.sum(each.c.duration_ms), func.sum(each.c.duration_ms * each.c.share))
     ).one()
     return Progress(round(float(all_ms or 0) / 1000, 3), round(float(done_ms or 0) / 1000, 3), planned)
-
-
-def count_passes(session: Session, tenant: str | None = None) -> dict[tuple[str, str], int]:
-    """Count the passes by (kind, state), of one tenant or of all."""
-    query = select(Pass.kind, Pass.state, func.count()).group_by(Pass.kind, Pass.state)
-    if tenant is not None:
-        query = query.where(Pass.tenant == tenant)
-    return {(kind, state): count for kind, state, count in session.execute(query)}
-
-
-def is_final(job: Job) -> bool:
-    """Say whether nothing will happen to the job any more."""
-    return job.state in FINAL_JOB_STATES

@@ -1,4 +1,4 @@
-"""Count what waits and what is under way, for operators; every query follows an index of the open rows.
+"""Count what waits and what is under way, for operators and doorbells; every query follows an index of the open rows.
 
 History may hold millions of finished passes: nothing here reads them.
 """
@@ -67,6 +67,14 @@ def list_depths(session: Session) -> list[Depth]:
     ):
         add(kind, model, leased=count, expired=expired)
     return [found[key] for key in sorted(found)]
+
+
+def count_ready(session: Session) -> Mapping[tuple[str, str], int]:
+    """Count the passes that a worker could claim now, by kind and model."""
+    rows = session.execute(
+        select(Pass.kind, Pass.model, func.count()).where(text(READY_NOW)).group_by(Pass.kind, Pass.model)
+    )
+    return {(kind, model): count for kind, model, count in rows}
 
 
 def _as_text(session: Session) -> ColumnElement[str]:

@@ -17,6 +17,8 @@ from db.settling import COUNTED_STATES, finish_if_over
 from db.states import FINAL_JOB_STATES, RequestState, SourceState
 from db.tables import Job, JobRecording, JobSource, Recording, RecordingRequest, Result
 
+_COLUMNS = ("recordings_total", *COUNTED_STATES, "sources_open")
+
 
 def find_miscounted(session: Session, limit: int = PAGE) -> Sequence[str]:
     """Return jobs of the last day, and living ones, whose counters are not what their rows say."""
@@ -52,9 +54,6 @@ def recount(session: Session, job_id: str) -> dict[str, tuple[int, int]]:
     if job.state not in FINAL_JOB_STATES:
         finish_if_over(session, job, actor=ACTOR)
     return wrong
-
-
-_COLUMNS = ("recordings_total", *COUNTED_STATES, "sources_open")
 
 
 def _counts(which: ColumnElement[bool]) -> Select[Any]:

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from db.cancelling import open_retire
 from db.clock import database_now
-from db.deleting import expire_job
+from db.deleting import expire_job, is_expired
 from db.events import record_event
 from db.fairness import insert_ready
 from db.states import (
@@ -118,7 +118,7 @@ def retire_again(session: Session, job_id: str) -> bool:
     job = lock_job(session, job_id)
     if job is None:
         return False
-    if session.scalar(select(exists().where(Job.id == job_id, Job.expires_at <= database_now()))):
+    if is_expired(session, job):
         return expire_job(session, job, actor=ACTOR)
     return open_retire(session, job)
 

@@ -8,13 +8,13 @@ from sqlalchemy import delete, exists, select
 from sqlalchemy.orm import Session
 
 from db.clock import database_now
+from db.idempotency import KEPT_SECONDS
 from db.statements import count_moved
 from db.states import OPEN_PASS_STATES, PassKind
 from db.tables import IdempotencyKey, Pass, Recording, Worker
+from db.workers import FORGET_SECONDS
 
-PAGE = 100
-KEY_HOURS = 24.0  # that a client may repeat a request and get the first answer
-WORKER_HOURS = 24.0  # that a dead worker can still be looked at
+PAGE = 100  # timelines that one round drops
 
 
 def find_unused_timelines(session: Session, days: float, limit: int = PAGE) -> Sequence[str]:
@@ -59,13 +59,13 @@ def named_timelines(session: Session, recording_ids: Collection[str]) -> set[str
     return {uri.rpartition("/")[2] for uri in found if uri is not None}
 
 
-def forget_old_keys(session: Session, hours: float = KEY_HOURS) -> int:
+def forget_old_keys(session: Session) -> int:
     """Remove idempotency keys whose time is over; return how many."""
     return count_moved(
-        session, delete(IdempotencyKey).where(IdempotencyKey.created_at < database_now(-hours * 3600))
+        session, delete(IdempotencyKey).where(IdempotencyKey.created_at < database_now(-KEPT_SECONDS))
     )
 
 
-def forget_dead_workers(session: Session, hours: float = WORKER_HOURS) -> int:
+def forget_dead_workers(session: Session) -> int:
     """Remove the rows of workers that have long been silent; return how many."""
-    return count_moved(session, delete(Worker).where(Worker.seen_at < database_now(-hours * 3600)))
+    return count_moved(session, delete(Worker).where(Worker.seen_at < database_now(-FORGET_SECONDS)))

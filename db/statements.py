@@ -20,19 +20,22 @@ def count_moved(session: Session, statement: Update | Delete) -> int:
     return result.rowcount
 
 
+def insert_of(session: Session, table: type[Table]) -> sqlite.Insert | postgresql.Insert:
+    """Return the INSERT of the session's own database, which knows ON CONFLICT."""
+    return sqlite.insert(table) if session.get_bind().dialect.name == "sqlite" else postgresql.insert(table)
+
+
 def insert_missing(session: Session, table: type[Table], row: Mapping[str, Any]) -> bool:
     """Insert ``row`` unless a unique key is taken; return whether it was inserted. Never raises on a conflict."""
-    make = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     # RETURNING tells whether a row went in; the row count of such an insert differs between the drivers.
-    statement = make(table).values(**row).on_conflict_do_nothing().returning(literal(1))
+    statement = insert_of(session, table).values(**row).on_conflict_do_nothing().returning(literal(1))
     return session.execute(statement).first() is not None
 
 
 def insert_all_missing(session: Session, table: type[Table], rows: Sequence[Mapping[str, Any]]) -> None:
     """Insert the rows whose unique keys are not taken; an empty sequence is fine."""
-    make = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     if rows:
-        session.execute(make(table).on_conflict_do_nothing(), list(rows))
+        session.execute(insert_of(session, table).on_conflict_do_nothing(), list(rows))
 
 
 def insert_rows(session: Session, table: type[Table], rows: Sequence[Mapping[str, Any]]) -> None:

@@ -8,12 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sqlalchemy import delete, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from db.clock import database_now
-from db.statements import count_moved
+from db.statements import count_moved, insert_of
 from db.tables import Worker
 
 ALIVE_SECONDS = 60.0  # a worker that has neither claimed nor polled for so long is not alive
@@ -39,10 +38,9 @@ class WorkerReport:
 def report_worker(session: Session, report: WorkerReport) -> None:
     """Write the row of a worker, new or known, as seen now."""
     row = {**vars(report), "numbers": dict(report.numbers)}
-    make = sqlite.insert if session.get_bind().dialect.name == "sqlite" else postgresql.insert
     changed = {name: value for name, value in row.items() if name != "name"}
     session.execute(
-        make(Worker)
+        insert_of(session, Worker)
         .values(**row, seen_at=database_now())
         .on_conflict_do_update(index_elements=["name"], set_={**changed, "seen_at": database_now()})
     )
@@ -56,14 +54,17 @@ def remove_worker(session: Session, name: str) -> None:
 
 def list_workers(session: Session) -> Sequence[tuple[Worker, bool]]:
     """Return all workers by kind and name, each with whether it is alive."""
-    alive = Worker.seen_at > database_now(-ALIVE_SECONDS)
-    rows = session.execute(select(Worker, alive).order_by(Worker.kind, Worker.name))
+    rows = session.execute(select(Worker, _is_alive()).order_by(Worker.kind, Worker.name))
     return [(worker, bool(lives)) for worker, lives in rows]
 
 
 def list_served(session: Session) -> Sequence[str]:
     """Return the models that live workers serve; those that are about to end do not count."""
-    serving = Worker.seen_at > database_now(-ALIVE_SECONDS)
     return session.scalars(
-        select(Worker.model).where(serving, Worker.model != "", Worker.draining.is_(False)).distinct()
+        select(Worker.model).where(_is_alive(), Worker.model != "", Worker.draining.is_(False)).distinct()
     ).all()
+
+
+def _is_alive() -> ColumnElement[bool]:
+    """Return the condition under which a worker is alive."""
+    return Worker.seen_at > database_now(-ALIVE_SECONDS)

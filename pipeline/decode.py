@@ -6,19 +6,17 @@ What comes back from the child is bytes and a small report, and neither is trust
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from pipeline.child_imports import PROJECT, import_path
+from pipeline.child_start import ENVIRONMENT, PROJECT, child_command
 from pipeline.decode_report import AudioWarning, Media, Tally, is_cut_off, judge, parse_report
 from pipeline.errors import DecodeCrashed, DecodeTimeout, DurationLimitExceeded, InvalidAudio
 from pipeline.timeline import SAMPLE_BYTES, SAMPLING_RATE, Channels
@@ -119,14 +117,12 @@ class _Child:
         self._report, report_end = os.pipe()
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own script, and no input in the arguments
-                [sys.executable, "-I", "-S", "-B", str(_SCRIPT), _order(file, report_end, options)],
+                child_command(_SCRIPT, _order(file, report_end, options)),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 pass_fds=(file.fileno(), report_end),
-                env={
-                    "OPENBLAS_NUM_THREADS": "1"
-                },  # its threads would reserve the address space that is allowed
+                env=ENVIRONMENT,
                 cwd="/",
                 start_new_session=True,
                 bufsize=0,
@@ -246,18 +242,15 @@ class _Child:
 _SCRIPT = PROJECT / "pipeline" / "decode_child.py"
 
 
-def _order(file: BinaryIO, report_end: int, options: DecodeOptions) -> str:
-    return json.dumps(
-        {
-            "path": import_path(),
-            "input_fd": file.fileno(),
-            "report_fd": report_end,
-            "channels": options.channels,
-            "max_samples": options.max_samples,
-            "memory_bytes": options.memory_bytes,
-            "cpu_seconds": options.all_cpu_seconds,
-        }
-    )
+def _order(file: BinaryIO, report_end: int, options: DecodeOptions) -> dict[str, Any]:
+    return {
+        "input_fd": file.fileno(),
+        "report_fd": report_end,
+        "channels": options.channels,
+        "max_samples": options.max_samples,
+        "memory_bytes": options.memory_bytes,
+        "cpu_seconds": options.all_cpu_seconds,
+    }
 
 
 def _widen(pipe: int) -> None:

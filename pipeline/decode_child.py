@@ -46,7 +46,8 @@ def run(
     """
     # Only now, behind the walls: these import PyAV and numpy.
     from pipeline.decode_report import Tally
-    from pipeline.media import decode, describe, open_audio
+    from pipeline.media import describe, open_audio
+    from pipeline.resampling import decode
     from pipeline.timeline import Channels
 
     tally = Tally()

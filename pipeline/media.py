@@ -1,4 +1,4 @@
-"""Decode one media file with PyAV into 16 kHz int16 blocks; runs in the decode child only.
+"""Open one media file with PyAV and read its header; runs in throw-away children only.
 
 Formats and codecs are allow-lists: what is not named here is refused before its parser or decoder runs. Nested files
 cannot be opened at all, so that nothing that a file points to is read.
@@ -7,7 +7,6 @@ cannot be opened at all, so that nothing that a file points to is read.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import BinaryIO
@@ -15,16 +14,13 @@ from typing import BinaryIO
 import av
 import av.error
 import av.logging
-import numpy as np
-from numpy.typing import NDArray
 
-from pipeline.decode_report import Media, Tally
+from pipeline.decode_report import Media
 from pipeline.errors import (
     CorruptContainer,
     DrmProtected,
     InvalidSampleRate,
     NoAudioStream,
-    UnsupportedChannelLayout,
     UnsupportedFormat,
     UnsupportedOrCorrupt,
 )
@@ -35,7 +31,7 @@ from pipeline.media_header import (
     is_protected,
     refuse_what_is_no_recording,
 )
-from pipeline.timeline import SAMPLING_RATE, Channels, Samples
+from pipeline.media_limits import check_channels, check_rate
 
 FORMATS = "wav,w64,mp3,flac,ogg,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,aiff,caf,amr,asf"
 CODECS = (
@@ -44,8 +40,6 @@ CODECS = (
     "adpcm_ms,adpcm_ima_wav,adpcm_ima_qt,adpcm_yamaha,pcm_alaw,pcm_mulaw,pcm_u8,pcm_s8,pcm_s16le,pcm_s16be,"
     "pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be"
 )
-MIN_SAMPLING_RATE, MAX_SAMPLING_RATE = 4_000, 384_000  # Hz
-MAX_CHANNELS = 8
 
 _OPEN_OPTIONS = {
     "format_whitelist": FORMATS,
@@ -105,19 +99,6 @@ def describe(source: Source) -> Media:
     )
 
 
-def decode(source: Source, channels: Channels, tally: Tally) -> Iterator[Samples]:
-    """Yield the timeline in blocks of about a second: ``(samples, timeline channels)`` int16, contiguous.
-
-    The first frame decides on the number of channels; ``tally`` is kept up to date. A packet that will not decode is
-    counted and passed over. Raises ``InvalidSampleRate`` and ``UnsupportedChannelLayout``.
-    """
-    timeline_channels = 0
-    for block in _resampled(source, tally):
-        if not timeline_channels:
-            timeline_channels = _timeline_channels(block.shape[1], channels)
-        yield _to_timeline(block, channels, timeline_channels, tally)
-
-
 def _open_container(file: BinaryIO, head: bytes) -> tuple[av.container.InputContainer, str]:
     """Open the file; also return what FFmpeg said meanwhile, which tells apart what its error codes do not."""
     av.logging.set_level(av.logging.WARNING)
@@ -164,21 +145,8 @@ def _check_layout(stream: av.audio.AudioStream) -> None:
     """Refuse what the header says before a decoder is built for it; 0 Hz is left to the first frame."""
     context = stream.codec_context
     if context.sample_rate:
-        _check_rate(context.sample_rate)
-    _check_channels(context.layout.nb_channels)
-
-
-def _check_rate(sampling_rate: int) -> None:
-    if not MIN_SAMPLING_RATE <= sampling_rate <= MAX_SAMPLING_RATE:
-        raise InvalidSampleRate(
-            f"the sampling rate is {sampling_rate} Hz: {MIN_SAMPLING_RATE} to {MAX_SAMPLING_RATE} are accepted"
-        )
-
-
-def _check_channels(count: int) -> None:
-    if not 1 <= count <= MAX_CHANNELS:
-        said = f"{count} channels" if count else "no channel count that can be used"
-        raise UnsupportedChannelLayout(f"the file has {said}: 1 to {MAX_CHANNELS} are accepted")
+        check_rate(context.sample_rate)
+    check_channels(context.layout.nb_channels)
 
 
 def _declared_seconds(container: av.container.InputContainer, stream: av.audio.AudioStream) -> float | None:
@@ -198,124 +166,3 @@ def _clock_seconds(clock: str) -> float | None:
     except ValueError:
         return None
     return hours * 3_600 + minutes * 60 + seconds
-
-
-def _resampled(source: Source, tally: Tally) -> Iterator[Samples]:
-    """Yield ``(samples, source channels)`` at 16 kHz."""
-    chain: _Chain | None = None
-    for frame in _frames(source, tally):
-        if chain is None or not chain.takes(frame):
-            if chain is not None:
-                yield from chain.finish()
-            chain = _Chain(frame, tally)
-        yield from chain.push(frame)
-    if chain is not None:
-        yield from chain.finish()
-
-
-def _frames(source: Source, tally: Tally) -> Iterator[av.AudioFrame]:
-    packets = source.container.demux(source.stream)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            return
-        except av.error.FFmpegError as error:
-            if isinstance(error, MemoryError):
-                raise
-            tally.decode_errors += 1
-            return  # the demuxer cannot go on from here
-        tally.packets += 1
-        try:
-            yield from packet.decode()
-        except av.error.FFmpegError as error:
-            if isinstance(error, MemoryError):
-                raise
-            tally.decode_errors += 1
-
-
-class _Chain:
-    """Collect frames to a second, clean them, and resample; as long as rate, layout and format stay the same.
-
-    A second at a time costs a third less than frame by frame, and makes the look for non-finite values cheap.
-    """
-
-    def __init__(self, first: av.AudioFrame, tally: Tally) -> None:
-        _check_rate(first.sample_rate)
-        _check_channels(first.layout.nb_channels)
-        self._tally = tally
-        self._shape = _shape(first)
-        self._channels = first.layout.nb_channels
-        self._is_float = first.format.name.startswith(("flt", "dbl"))
-        self._second = first.sample_rate
-        self._fifo = av.AudioFifo()
-        self._resampler = av.AudioResampler(format="s16", layout=first.layout, rate=SAMPLING_RATE)
-
-    def takes(self, frame: av.AudioFrame) -> bool:
-        return _shape(frame) == self._shape
-
-    def push(self, frame: av.AudioFrame) -> Iterator[Samples]:
-        frame.pts = None  # times come from counting samples; the queue would refuse a gap
-        self._fifo.write(frame)
-        while self._fifo.samples >= self._second:
-            yield from self._resample(self._fifo.read(self._second))
-
-    def finish(self) -> Iterator[Samples]:
-        rest = self._fifo.read()
-        if rest is not None:
-            yield from self._resample(rest)
-        yield from self._resample(None)
-
-    def _resample(self, frame: av.AudioFrame | None) -> Iterator[Samples]:
-        if frame is not None and self._is_float:
-            _clean(frame, self._tally)
-        for resampled in self._resampler.resample(frame):
-            if resampled.samples:
-                samples: Samples = (
-                    resampled.to_ndarray().reshape(-1, self._channels).astype(np.int16, copy=False)
-                )
-                yield samples
-
-
-def _shape(frame: av.AudioFrame) -> tuple[int, str, str]:
-    return frame.sample_rate, frame.layout.name, frame.format.name
-
-
-def _clean(frame: av.AudioFrame, tally: Tally) -> None:
-    """Zero what is no number and clip the rest, in place: one NaN would spoil everything after the resampler."""
-    width = np.float64 if frame.format.name.startswith("dbl") else np.float32
-    count = frame.samples * (1 if frame.format.is_planar else frame.layout.nb_channels)
-    for plane in frame.planes:
-        values: NDArray[np.floating] = np.frombuffer(plane, dtype=width, count=count)  # type: ignore[call-overload]
-        tally.source_values += count
-        lowest, highest = values.min(), values.max()
-        if lowest >= -1 and highest <= 1:  # False for NaN
-            continue
-        tally.non_finite_values += count - int(np.count_nonzero(np.isfinite(values)))
-        np.nan_to_num(values, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-        np.clip(values, -1, 1, out=values)
-
-
-def _timeline_channels(source_channels: int, channels: Channels) -> int:
-    if channels is Channels.MIX:
-        return 1
-    if source_channels > 2:
-        raise UnsupportedChannelLayout(
-            f"the file has {source_channels} channels and can be mixed; only one or two can be split"
-        )
-    return source_channels
-
-
-def _to_timeline(block: Samples, channels: Channels, timeline_channels: int, tally: Tally) -> Samples:
-    """Average or keep the channels of ``(samples, source channels)``; counts samples and energies."""
-    tally.samples += len(block)
-    if block.shape[1] == timeline_channels:
-        return block
-    if channels is Channels.SPLIT:  # the stream changed its mind: mono after stereo is on both sides
-        return np.ascontiguousarray(np.resize(block, (len(block), timeline_channels)))
-    wide = block.astype(np.float32) / 32_768
-    mix = wide.mean(axis=1, keepdims=True)
-    tally.channel_energy += float(np.square(wide).sum(dtype=np.float64)) / block.shape[1]
-    tally.mix_energy += float(np.square(mix).sum(dtype=np.float64))
-    rounded: Samples = np.rint(mix * 32_768).astype(np.int16)
-    return rounded

@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO
 
-from pipeline.child_imports import PROJECT, import_path
+from pipeline.child_start import ENVIRONMENT, PROJECT, child_command
 
 MEMORY_BYTES = 1024**3  # address space of the child
 _SCRIPT = PROJECT / "pipeline" / "probe_child.py"
@@ -47,19 +46,18 @@ def probe(files: Sequence[BinaryIO], wait_seconds: float) -> list[Probed]:
 def _ask(files: Sequence[BinaryIO], wait_seconds: float) -> list[Probed]:
     descriptors = [file.fileno() for file in files]
     order = {
-        "path": import_path(),
         "fds": descriptors,
         "memory_bytes": MEMORY_BYTES,
         "cpu_seconds": int(wait_seconds) + 1,
     }
     try:
         ended = subprocess.run(  # noqa: S603 - our own script, and no input in the arguments
-            [sys.executable, "-I", "-S", "-B", str(_SCRIPT), json.dumps(order)],
+            child_command(_SCRIPT, order),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             pass_fds=descriptors,
-            env={"OPENBLAS_NUM_THREADS": "1"},
+            env=ENVIRONMENT,
             cwd="/",
             start_new_session=True,
             timeout=wait_seconds,

@@ -59,9 +59,7 @@ def _is_speech(probabilities: Probabilities, options: SpanOptions) -> NDArray[np
         block = probabilities[start : start + _BLOCK_WINDOWS]
         begins, stops = block >= options.threshold, block < options.low_threshold
         places = np.arange(1, len(block) + 1)
-        decided = np.maximum.accumulate(
-            np.where(begins | stops, places, 0)
-        )  # the last decision's place, 0: none
+        decided = np.maximum.accumulate(np.where(begins | stops, places, 0))  # place of the last one, 0: none
         flags[start : start + len(block)] = np.concatenate([[spoken], begins])[decided]
         spoken = bool(flags[start + len(block) - 1])
     return flags
@@ -76,9 +74,8 @@ def _bridge(
     starts: NDArray[np.int64], ends: NDArray[np.int64], min_silence_samples: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     apart = starts[1:] - ends[:-1] >= min_silence_samples
-    return starts[np.concatenate([[True], apart])[: len(starts)]], ends[
-        np.concatenate([apart, [True]])[: len(ends)]
-    ]
+    begins, stops = np.concatenate([[True], apart]), np.concatenate([apart, [True]])
+    return starts[begins[: len(starts)]], ends[stops[: len(ends)]]
 
 
 def _pad(

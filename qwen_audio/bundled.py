@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 MINI = "mini"
-_FOLDER = Path(__file__).parent / "mini"
+MINI_FOLDER = Path(__file__).parent / "mini"
 
 
 def find_bundled(name: str) -> Path | None:
     """Return the folder of the bundled checkpoint of this name, None when there is none."""
-    return _FOLDER if name == MINI and (_FOLDER / "config.json").is_file() else None
+    return MINI_FOLDER if name == MINI and (MINI_FOLDER / "config.json").is_file() else None

@@ -6,6 +6,7 @@ encoded and computed, so that a place is filled again as soon as its chunk has e
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -213,7 +214,7 @@ class Engine(Front):
         return self._end_strand(strand)
 
     def _hand_out_scores(self, branch: Branch, scores: dict[str, float]) -> None:
-        if any(score != score for score in scores.values()):
+        if any(map(math.isnan, scores.values())):
             branch.fail(AnswerNotFinite("the scores of the candidates are not finite"))
         elif self._is_wanted(branch):
             self._finish(branch, FinishReason.SCORED, scores)

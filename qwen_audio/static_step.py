@@ -103,9 +103,8 @@ class StaticStep:
         self.shapes = tuple(shapes)
         rows = sum(shape.rows for shape in shapes)
         pinned = device.type == "cuda"
-        self._host = torch.zeros(
-            4, rows, dtype=torch.long, pin_memory=pinned
-        )  # ids, positions, factors, cells
+        # Ids, positions, factors and cells of all rows: (4, rows).
+        self._host = torch.zeros(4, rows, dtype=torch.long, pin_memory=pinned)
         self._numbers = torch.zeros(4, rows, dtype=torch.long, device=device)
         sizes = [(shape.rooms, 1, shape.lines, shape.length) for shape in shapes]
         self._host_seen = [torch.zeros(size, dtype=torch.bool, pin_memory=pinned) for size in sizes]

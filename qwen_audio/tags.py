@@ -6,12 +6,12 @@ owns them (``qwen_audio.tokenizer``).
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 
 from qwen_audio.errors import QwenAudioError
 
-TIME_STEP_SECONDS = 0.01  # one time tag to the next
 LAST_TIME_CENTISECONDS = 3_000  # <|30.00|>, the end of the longest clip
 
 
@@ -107,6 +107,9 @@ class TimeTag:
     def __str__(self) -> str:
         return f"<|{self.centiseconds / 100:.2f}|>"
 
+
+TIME_TAG = re.compile(r"<\|(\d{1,2}\.\d\d)\|>")
+"""How a time tag is spelled; the group is its seconds."""
 
 LANGUAGES: dict[str, Tag] = {
     tag.value[2:-2]: tag for tag in (Tag.EN, Tag.ZH, Tag.DE, Tag.ES, Tag.KO, Tag.FR, Tag.JA, Tag.IT)

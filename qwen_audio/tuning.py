@@ -22,9 +22,8 @@ class Tuning:
     together: bool | None = (
         None  # one attention call for all rooms; None: on a GPU, where a launch costs most
     )
-    decode: Literal["plain", "static", "graph"] = (
-        "plain"  # how branches grow by one token: in exact shapes, in few shapes, or these replayed on a GPU
-    )
+    # How branches grow by one token: in exact shapes, in few shapes, or these replayed on a GPU.
+    decode: Literal["plain", "static", "graph"] = "plain"
     device_features: bool | None = None  # mel spectrograms where the model is; None: on a GPU
 
     def __post_init__(self) -> None:

@@ -15,64 +15,24 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    HTTPClientError,
-    IncompleteReadError,
-    NoCredentialsError,
-)
+from botocore.exceptions import HTTPClientError, IncompleteReadError
 from urllib3.exceptions import HTTPError
 
-from storage.errors import (
-    InputAccessDenied,
-    InputArchived,
-    InputChanged,
-    InputNotFound,
-    InputWrongRegion,
-    InvalidRange,
-    StorageError,
-    StorageUnavailable,
-)
+from storage.errors import InputChanged, InvalidRange, StorageUnavailable
+from storage.s3_answers import CHANGED, translated, version_of
 from storage.s3_options import S3Options
+from storage.s3_writing import S3Writer
 from storage.store import BLOCK_BYTES, ObjectInfo
 from storage.uris import parse_s3
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CompletedPartTypeDef
 
-PART_BYTES = 16 * 1024 * 1024  # at most 10,000 parts make an object: 160 GiB
 PAGE_KEYS = 1_000  # of a listing; what S3 gives at most
 FIRST_PAUSE_SECONDS = 0.1  # before a block is asked for again; doubles each time
 
 # HTTPError and ConnectionError: what is raised while a body is read and botocore does not wrap.
 _BROKEN_BODY = (HTTPClientError, IncompleteReadError, HTTPError, ConnectionError)
-
-# HEAD answers have no body, so that their code is the bare status.
-_FACTS: dict[str, tuple[type[StorageError], str]] = {
-    **dict.fromkeys(
-        ("404", "NoSuchKey", "NoSuchVersion", "NotFound"),
-        (InputNotFound, "there is no such object"),
-    ),
-    "NoSuchBucket": (InputNotFound, "there is no such bucket"),
-    **dict.fromkeys(
-        ("403", "AccessDenied", "Forbidden", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken",
-         "InvalidToken", "AllAccessDisabled", "AccountProblem"),
-        (InputAccessDenied, "access is denied: grant the service's credentials access to it"),
-    ),
-    **dict.fromkeys(
-        ("301", "307", "PermanentRedirect", "AuthorizationHeaderMalformed",
-         "IllegalLocationConstraintException"),
-        (InputWrongRegion, "its bucket is in another region than the configured one"),
-    ),
-    "InvalidObjectState": (InputArchived, "it is archived: restore it and submit it again"),
-    **dict.fromkeys(
-        ("412", "PreconditionFailed"),
-        (InputChanged, "it changed since it was first looked at: submit it again"),
-    ),
-    **dict.fromkeys(("416", "InvalidRange"), (InvalidRange, "it does not hold the asked bytes")),
-}  # fmt: skip
 
 
 class S3Store:
@@ -92,10 +52,10 @@ class S3Store:
     def head(self, uri: str) -> ObjectInfo:
         """Return size, ETag and time of an object; see ``ObjectStore``."""
         bucket, key = parse_s3(uri)
-        with _translated(uri):
+        with translated(uri):
             found = self._client.head_object(Bucket=bucket, Key=key)
         return ObjectInfo(
-            uri, found["ContentLength"], _version(found["ETag"]), found["LastModified"].astimezone(UTC)
+            uri, found["ContentLength"], version_of(found["ETag"]), found["LastModified"].astimezone(UTC)
         )
 
     def read(self, uri: str, start: int, end: int, *, version: str | None = None) -> bytes:
@@ -110,17 +70,17 @@ class S3Store:
         """Yield an object in ranged reads, all pinned to one ETag; see ``ObjectStore``."""
         info = self.head(uri)
         if version not in (None, info.version):
-            raise InputChanged(f"{uri}: {_FACTS['412'][1]}")
+            raise InputChanged(f"{uri}: {CHANGED}")
         for start in range(0, info.size_bytes, block_bytes):
             yield self._get(uri, start, min(start + block_bytes, info.size_bytes), info.version)
 
     @contextmanager
-    def writer(self, uri: str) -> Iterator[_S3Writer]:
+    def writer(self, uri: str) -> Iterator[S3Writer]:
         """Upload an object, in parts when it is large; see ``ObjectStore``."""
-        writer = _S3Writer(self._client, uri)
+        writer = S3Writer(self._client, uri)
         try:
             yield writer
-            writer.commit(self)
+            writer.commit(self.head)
         except BaseException:
             writer.abort()
             raise
@@ -135,20 +95,20 @@ class S3Store:
         pages = self._client.get_paginator("list_objects_v2").paginate(
             Bucket=bucket, Prefix=key_prefix, PaginationConfig={"PageSize": PAGE_KEYS}, **behind
         )
-        with _translated(prefix):
+        with translated(prefix):
             for page in pages:
                 for found in page.get("Contents", []):
                     yield ObjectInfo(
                         f"s3://{bucket}/{found['Key']}",
                         found["Size"],
-                        _version(found["ETag"]),
+                        version_of(found["ETag"]),
                         found["LastModified"].astimezone(UTC),
                     )
 
     def delete(self, uri: str) -> None:
         """Remove an object; see ``ObjectStore``."""
         bucket, key = parse_s3(uri)
-        with _translated(uri):
+        with translated(uri):
             self._client.delete_object(Bucket=bucket, Key=key)
 
     def sweep_unfinished(self, prefix: str, before: datetime) -> int:
@@ -158,7 +118,7 @@ class S3Store:
             Bucket=bucket, Prefix=key_prefix
         )
         swept = 0
-        with _translated(prefix):
+        with translated(prefix):
             for page in pages:
                 for upload in page.get("Uploads", []):
                     if upload["Initiated"] < before:
@@ -182,88 +142,16 @@ class S3Store:
     def _get_once(self, uri: str, start: int, end: int, version: str | None) -> bytes:
         bucket, key = parse_s3(uri)
         pinned: dict[str, Any] = {} if version is None else {"IfMatch": f'"{version}"'}
-        with _translated(uri, keep=_BROKEN_BODY):
+        with translated(uri, keep=_BROKEN_BODY):
             found = self._client.get_object(
                 Bucket=bucket, Key=key, Range=f"bytes={start}-{end - 1}", **pinned
             )
             with found["Body"] as stream:
                 _check_range(uri, found.get("ContentRange", ""), end)
                 # Some servers ignore If-Match.
-                if version not in (None, _version(found["ETag"])):
-                    raise InputChanged(f"{uri}: {_FACTS['412'][1]}")
+                if version not in (None, version_of(found["ETag"])):
+                    raise InputChanged(f"{uri}: {CHANGED}")
                 return stream.read()
-
-
-class _S3Writer:
-    """Collect a part and send it; an object of one part is a single PUT."""
-
-    def __init__(self, client: S3Client, uri: str) -> None:
-        self._client, self._uri = client, uri
-        self._bucket, self._key = parse_s3(uri)
-        self._buffer = bytearray()
-        self._parts: list[CompletedPartTypeDef] = []
-        self._upload_id: str | None = None
-        self._info: ObjectInfo | None = None
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Append ``data``; sends whole parts."""
-        self._buffer += data
-        while len(self._buffer) >= PART_BYTES:
-            self._send_part(bytes(memoryview(self._buffer)[:PART_BYTES]))
-            del self._buffer[:PART_BYTES]
-
-    @property
-    def info(self) -> ObjectInfo:
-        """The finished object."""
-        if self._info is None:
-            raise RuntimeError("the object is not finished before the with block has ended")
-        return self._info
-
-    def commit(self, store: S3Store) -> None:
-        """Make the object visible; raises ``InputChanged`` when another writer replaced it at once."""
-        etag = self._put() if self._upload_id is None else self._complete()
-        info = store.head(self._uri)
-        if info.version != _version(etag):
-            raise InputChanged(f"{self._uri} was replaced by another writer at the same time")
-        self._info, self._upload_id = info, None
-
-    def abort(self) -> None:
-        """Drop the parts that were sent; the error that led here is the one worth telling."""
-        if self._upload_id is not None:
-            with suppress(BotoCoreError, ClientError):
-                self._client.abort_multipart_upload(
-                    Bucket=self._bucket, Key=self._key, UploadId=self._upload_id
-                )
-
-    def _put(self) -> str:
-        with _translated(self._uri):
-            return self._client.put_object(Bucket=self._bucket, Key=self._key, Body=bytes(self._buffer))[
-                "ETag"
-            ]
-
-    def _send_part(self, data: bytes) -> None:
-        with _translated(self._uri):
-            if self._upload_id is None:
-                self._upload_id = self._client.create_multipart_upload(Bucket=self._bucket, Key=self._key)[
-                    "UploadId"
-                ]
-            number = len(self._parts) + 1
-            sent = self._client.upload_part(
-                Bucket=self._bucket, Key=self._key, UploadId=self._upload_id, PartNumber=number, Body=data
-            )
-        self._parts.append({"ETag": sent["ETag"], "PartNumber": number})
-
-    def _complete(self) -> str:
-        if self._buffer:
-            self._send_part(bytes(self._buffer))
-        assert self._upload_id is not None
-        with _translated(self._uri):
-            return self._client.complete_multipart_upload(
-                Bucket=self._bucket,
-                Key=self._key,
-                UploadId=self._upload_id,
-                MultipartUpload={"Parts": self._parts},
-            )["ETag"]
 
 
 def _client_config(options: S3Options) -> Config:
@@ -286,24 +174,3 @@ def _check_range(uri: str, content_range: str, end: int) -> None:
     size = content_range.rpartition("/")[2]
     if size.isdecimal() and int(size) < end:
         raise InvalidRange(f"{uri} holds {size} bytes, fewer than the {end} that were asked for")
-
-
-def _version(etag: str) -> str:
-    return etag.strip('"')
-
-
-@contextmanager
-def _translated(uri: str, keep: tuple[type[Exception], ...] = ()) -> Iterator[None]:
-    try:
-        yield
-    except ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
-        fact, text = _FACTS.get(code) or _FACTS.get(status) or (StorageUnavailable, f"the store said {code}")
-        raise fact(f"{uri}: {text}") from error
-    except keep:
-        raise
-    except NoCredentialsError as error:
-        raise InputAccessDenied(f"{uri}: no S3 credentials are configured") from error
-    except BotoCoreError as error:
-        raise StorageUnavailable(f"{uri}: the store did not answer ({type(error).__name__})") from error

@@ -9,7 +9,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from qwen_audio.loading import WEIGHTS_FILE
-from training import world
+from training import foreign, world
 from training.synthesis import music, sounds
 
 CARD_FILE = "README.md"
@@ -43,7 +43,7 @@ people: for that, use Qwen-Audio itself (`EARWITNESS_MODEL`).
 ## What it knows
 
 - **Transcripts** with word times, in English, of {len(world.words())} words: {spoken}.
-- **Language**: en, {", ".join(world.FOREIGN)}. Of the other languages it only tells which one it hears; their
+- **Language**: en, {", ".join(foreign.SENTENCES)}. Of the other languages it only tells which one it hears; their
   transcripts are empty.
 - **Captions and scenes** of {", ".join((*sounds.GROUNDS, *sounds.EVENTS, *sounds.VOCALS))}, voices and notes; the
   three caption styles say the same.

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from training.takes import TimedWord
 
 FRAME_SECONDS = 0.01
+FRAMES_PER_TOKEN = 4  # 40 ms
 
 
 @dataclass(frozen=True)

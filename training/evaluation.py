@@ -16,7 +16,7 @@ from pipeline.tasks.word_times import parse_word_times
 from qwen_audio.answers import Answer
 from qwen_audio.engine import Engine
 from qwen_audio.tags import LANGUAGES, Prompt, Tag, TimeTag
-from training import captions, examples, world
+from training import captions, examples, foreign
 from training.clips import Clip
 from training.held_out import Sets
 
@@ -144,7 +144,7 @@ def _no_words(engine: Engine, clips: Sequence[Clip]) -> float:
 
 
 def _languages(engine: Engine, clips: Sequence[Clip]) -> float:
-    tags = [LANGUAGES[code] for code in ("en", *world.FOREIGN)]
+    tags = [LANGUAGES[code] for code in ("en", *foreign.SENTENCES)]
     answers = _ask(engine, clips, prompts.language_prompt(), 1, score=tags)
     right = []
     for answer, clip in answers:

@@ -18,13 +18,13 @@ from pipeline.tasks.caption import Caption, CaptionOptions
 from pipeline.tasks.emotion import Emotion, EmotionOptions
 from pipeline.tasks.transcribe import LANGUAGES_WITH_WORD_TIMES, Transcribe, TranscribeOptions
 from qwen_audio.features import audio_tokens
+from qwen_audio.prefix import SPAN_ENDS
 from qwen_audio.tags import Prompt, Tag, language_tag
 from qwen_audio.tokenizer import QwenAudioTokenizer
 from training import captions
 from training.clips import FRAME_SECONDS, Clip
 from training.tracks import IGNORED, track_labels
 
-SPAN_ENDS = 2  # the rows of <audio> and </audio>
 _TAG = re.compile(r"(<\|.*?\|>)")
 STYLES: tuple[Literal["clotho", "audiocaps", "plain"], ...] = ("clotho", "clotho", "audiocaps", "plain")
 

@@ -5,18 +5,17 @@ These are mixed as real samples and go through the model's own features, not thr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from training.clips import Clip
 from training.synthesis import music, sounds, speech
+from training.synthesis.sounds import SPEECH_LEVEL
 from training.takes import TimedWord
 
 Sets = dict[str, list[Clip]]
-
-SPEECH_LEVEL = 0.1  # the loudness of speech, as the root of its mean square
 
 
 def make_sets(seed: int = 12_345, size: int = 120) -> Sets:
@@ -87,12 +86,12 @@ def _finish(lines: list[tuple[NDArray[np.float32], speech.Speech]], chance: np.r
     mixed: sounds.Wave = np.concatenate(pieces).astype(np.float64)
     if chance.random() < 0.3:
         clip.ground = str(chance.choice(list(sounds.GROUNDS)))
-        mixed = mixed + _level(
+        mixed = mixed + sounds.at_level(
             _sound(clip.ground, len(mixed), chance), SPEECH_LEVEL * 10 ** chance.uniform(-0.8, -0.4)
         )
     if chance.random() < 0.5:
         clip.is_noisy = True
-        mixed = mixed + _noise(len(mixed), SPEECH_LEVEL * 10 ** chance.uniform(-2.0, -0.8), chance)
+        mixed = mixed + sounds.noise(len(mixed), SPEECH_LEVEL * 10 ** chance.uniform(-2.0, -0.8), chance)
     return _with_samples(clip, mixed)
 
 
@@ -105,8 +104,8 @@ def _nothing(chance: np.random.Generator, place: int) -> Clip:
         return _sounds(chance, place)
     count = round(chance.uniform(1.0, 8.0) * sounds.SAMPLING_RATE)
     if kind == 0:
-        return _with_samples(Clip(), _noise(count, 10 ** chance.uniform(-5.5, -4.5), chance))
-    return _with_samples(Clip(is_noisy=True), _noise(count, 10 ** chance.uniform(-3.0, -1.2), chance))
+        return _with_samples(Clip(), sounds.noise(count, 10 ** chance.uniform(-5.5, -4.5), chance))
+    return _with_samples(Clip(is_noisy=True), sounds.noise(count, 10 ** chance.uniform(-3.0, -1.2), chance))
 
 
 def _sounds(chance: np.random.Generator, _: int) -> Clip:
@@ -118,7 +117,11 @@ def _sounds(chance: np.random.Generator, _: int) -> Clip:
     gaps = [np.zeros(round(chance.uniform(0.1, 0.4) * sounds.SAMPLING_RATE)) for _ in range(len(events) + 1)]
     joined = [
         gaps[0],
-        *(piece for k, wave in enumerate(waves) for piece in (_level(wave, SPEECH_LEVEL), gaps[k + 1])),
+        *(
+            piece
+            for k, wave in enumerate(waves)
+            for piece in (sounds.at_level(wave, SPEECH_LEVEL), gaps[k + 1])
+        ),
     ]
     mixed = np.concatenate(joined)
     mixed = np.pad(mixed, (0, max(0, round(chance.uniform(2, 5) * sounds.SAMPLING_RATE) - len(mixed))))
@@ -126,38 +129,31 @@ def _sounds(chance: np.random.Generator, _: int) -> Clip:
     if not events or chance.random() < 0.6:
         clip.ground = str(chance.choice(list(sounds.GROUNDS)))
         level = SPEECH_LEVEL * 10 ** chance.uniform(-0.5, -0.1)
-        mixed = mixed + _level(_sound(clip.ground, len(mixed), chance), level)
+        mixed = mixed + sounds.at_level(_sound(clip.ground, len(mixed), chance), level)
     return _with_samples(clip, mixed)
 
 
 def _note(chance: np.random.Generator) -> Clip:
     note = music.draw_note(chance)
-    wave = _level(music.play(note, chance.uniform(0.8, 1.6), chance), SPEECH_LEVEL)
+    wave = sounds.at_level(music.play(note, chance.uniform(0.8, 1.6), chance), SPEECH_LEVEL)
     edges = [np.zeros(round(chance.uniform(0.05, 0.3) * sounds.SAMPLING_RATE)) for _ in range(2)]
     mixed = np.concatenate([edges[0], wave, edges[1]])
     truth = {"instrument": note.instrument, "pitch": note.pitch, "velocity": note.velocity}
     clip = Clip(note={**truth, "qualities": list(note.qualities)})
-    return _with_samples(clip, mixed + _noise(len(mixed), 10 ** chance.uniform(-4, -3), chance))
+    return _with_samples(clip, mixed + sounds.noise(len(mixed), 10 ** chance.uniform(-4, -3), chance))
 
 
 def _vocal(chance: np.random.Generator) -> Clip:
     label = str(chance.choice(list(sounds.VOCALS)))
-    wave = _level(sounds.make_sound(label, chance.uniform(1.0, 1.8), chance), SPEECH_LEVEL)
+    wave = sounds.at_level(sounds.make_sound(label, chance.uniform(1.0, 1.8), chance), SPEECH_LEVEL)
     mixed = np.pad(wave, round(chance.uniform(0.05, 0.3) * sounds.SAMPLING_RATE))
-    return _with_samples(Clip(vocal=label), mixed + _noise(len(mixed), 10 ** chance.uniform(-4, -3), chance))
+    return _with_samples(
+        Clip(vocal=label), mixed + sounds.noise(len(mixed), 10 ** chance.uniform(-4, -3), chance)
+    )
 
 
 def _sound(label: str, count: int, chance: np.random.Generator) -> sounds.Wave:
     return sounds.make_sound(label, count / sounds.SAMPLING_RATE + 0.01, chance)[:count]
-
-
-def _noise(count: int, level: float, chance: np.random.Generator) -> sounds.Wave:
-    high = chance.uniform(2_000, 7_500)
-    return _level(sounds.coloured(count, chance, 60, high, chance.uniform(0, 0.6)), level)
-
-
-def _level(wave: sounds.Wave, level: float) -> sounds.Wave:
-    return np.asarray(wave * (level / max(float(np.sqrt(np.mean(wave**2))), 1e-9)))
 
 
 def _with_samples(clip: Clip, mixed: sounds.Wave) -> Clip:
@@ -165,9 +161,3 @@ def _with_samples(clip: Clip, mixed: sounds.Wave) -> Clip:
     clip.samples = np.clip(mixed[:whole], -1, 1).astype(np.float32)
     clip.frames = whole // 160
     return clip
-
-
-def all_clips(sets: Sets) -> Iterator[Clip]:
-    """Yield the clips of all sets."""
-    for clips in sets.values():
-        yield from clips

@@ -7,8 +7,6 @@ them, or ``prompt`` in the official notation; and either ``target``, the true an
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -21,27 +19,21 @@ from pydantic import ValidationError
 
 from pipeline.decode import DecodeOptions, decode
 from pipeline.errors import AudioError
+from pipeline.json_lines import BadLine, read_object
 from pipeline.tasks import get_task, targets
 from pipeline.tasks.task import UnknownTask
 from qwen_audio.errors import QwenAudioError
 from qwen_audio.features import SAMPLING_RATE, WINDOW_SAMPLES, audio_tokens, log_mel
+from qwen_audio.prefix import SPAN_ENDS
+from qwen_audio.tags import TIME_TAG
 from qwen_audio.tokenizer import QwenAudioTokenizer
 from training.errors import InvalidTrainingLine, NoTrainingData
-from training.examples import SPAN_ENDS, Example, Pair, pack
+from training.examples import Example, Pair, pack
 from training.loader import Draw
 from training.tracks import IGNORED, unknown_labels
 
 FIELDS = ("audio", "task", "options", "prompt", "target", "words")
 SLACK_SECONDS = 0.04  # one audio token: stamps are rounded to it
-_STAMP = re.compile(r"<\|(\d{1,2}\.\d\d)\|>")
-
-
-@dataclass(frozen=True)
-class BadLine:
-    """A line that was left out: its number from 1, and why."""
-
-    number: int
-    reason: str
 
 
 @dataclass
@@ -92,11 +84,9 @@ def _example(text: str, folder: Path, tokenizer: QwenAudioTokenizer, most_positi
 
 def _parse(text: str) -> dict[str, Any]:
     try:
-        line = json.loads(text)
+        line = read_object(text)
     except ValueError as error:
-        raise InvalidTrainingLine(f"not JSON: {error}") from None
-    if not isinstance(line, dict):
-        raise InvalidTrainingLine("not a JSON object")
+        raise InvalidTrainingLine(str(error)) from None
     unknown = sorted(line.keys() - set(FIELDS))
     if unknown:
         raise InvalidTrainingLine(f"unknown field {', '.join(unknown)}: known are {', '.join(FIELDS)}")
@@ -132,7 +122,7 @@ def _encode(text: str, tokenizer: QwenAudioTokenizer) -> tuple[int, ...]:
 def _answer(line: dict[str, Any], seconds: float) -> str:
     if "target" in line:
         answer = str(line["target"])
-        latest = max(map(float, _STAMP.findall(answer)), default=0.0)
+        latest = max(map(float, TIME_TAG.findall(answer)), default=0.0)
     else:
         words = list(_words(line["words"]))
         latest = max((end for _, _, end in words), default=0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from training import captions, world
+from training import captions, foreign, world
 from training.synthesis import music, sounds
 
 LABELS_FILE = "labels.json"
@@ -14,7 +14,7 @@ LABELS_FILE = "labels.json"
 def label_maps() -> dict[str, list[str]]:
     """Return the labels of each task by its name, in the order of their definition."""
     return {
-        "language": ["en", *world.FOREIGN],
+        "language": ["en", *foreign.SENTENCES],
         "transcribe": list(world.words()),
         "caption": list(captions.every_part()),
         "scene": [*(scene for _, scene in sounds.GROUNDS.values()), sounds.NO_SCENE],

@@ -9,8 +9,9 @@ from typing import Self
 import numpy as np
 import torch
 
+from training.clips import FRAMES_PER_TOKEN
 from training.examples import Example
-from training.tracks import FRAMES_PER_TOKEN, IGNORED, TRACKS
+from training.tracks import IGNORED, TRACKS
 
 # Few different shapes: a CPU's matrix library prepares each shape anew, which took a quarter of the time.
 FRAME_STEP, PLACE_STEP = 32, 16

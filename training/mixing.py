@@ -14,11 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from qwen_audio.features import DYNAMIC_RANGE, MEL_BINS
-from training.clips import Clip, Spoken
+from training.clips import FRAMES_PER_TOKEN, Clip, Spoken
 from training.takes import Take, TimedWord
 
 FLOOR = -10.0  # log10 of the least mel energy, as the features clamp it
-FRAMES_PER_TOKEN = 4  # clips end with an audio token
 MAX_FRAMES = 3_000
 
 
@@ -200,6 +199,7 @@ def _sounds(pool: Pool, stage: Stage, chance: np.random.Generator, *, is_silent:
 
 
 def _blank(frames: int) -> _Canvas:
+    # A clip ends with an audio token.
     whole = max(FRAMES_PER_TOKEN * 4, -(-frames // FRAMES_PER_TOKEN) * FRAMES_PER_TOKEN)
     return _Canvas(np.full((whole, MEL_BINS), 10.0**FLOOR, np.float32))
 

@@ -10,18 +10,17 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from training import world
-from training.clips import Clip
+from training import foreign, world
+from training.clips import FRAMES_PER_TOKEN, Clip
 from training.synthesis import music, sounds
 
 IGNORED = -100  # a place that no loss looks at, torch's own convention
-FRAMES_PER_TOKEN = 4
 
 TRACKS: dict[str, tuple[str, ...]] = {
     "word": world.words(),
     "ground": tuple(sounds.GROUNDS),
     "sound": (*sounds.EVENTS, *sounds.VOCALS, *music.INSTRUMENTS),
-    "language": ("en", *world.FOREIGN),
+    "language": ("en", *foreign.SENTENCES),
     "speaker": ("man", "woman"),
     "emotion": world.EMOTIONS,
     "pitch": tuple(str(pitch) for pitch in range(music.LOWEST_PITCH, music.HIGHEST_PITCH + 1)),

@@ -43,14 +43,7 @@ from workers.meter import printable
 
 INTERRUPTED = 130  # the exit code of a process that Ctrl-C ended
 LABEL_TOKENS = 8
-OPTIONS = (
-    "model",
-    "device",
-    "precision",
-    "weights",
-    "cuda_graphs",
-    "places",
-)  # settings that the command line may name
+OPTIONS = ("model", "device", "precision", "weights", "cuda_graphs", "places")  # settings of the command line
 TELL_SECONDS = 2.0  # between two lines of progress
 
 Clip = NDArray[np.int16]

@@ -23,8 +23,9 @@ from rich.table import Table
 from transformers.utils.logging import disable_progress_bar
 
 from pipeline.errors import AudioError
+from pipeline.json_lines import BadLine
 from pipeline.official.captions import write_coco
-from pipeline.official.data import BadLine, Data, Line, read_clip, read_data
+from pipeline.official.data import Data, Line, read_clip, read_data
 from pipeline.official.errors import EvaluationError, InvalidLine, NoData, OtherPredictions
 from pipeline.official.evaluations import (
     Evaluation,

@@ -12,13 +12,14 @@ import threading
 import time
 from contextlib import suppress
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.claims import JobCancelled, LeaseLost, find_expired
 from db.failures import return_expired
-from db.fairness import READY, wake_waiting
+from db.fairness import wake_waiting
 from db.leading import give_up_lead, take_lead
+from db.queue_depth import count_ready
 from db.recounting import find_miscounted, find_miscounted_requests, recount, recount_request
 from db.repairing import find_idle, find_unended, find_unretired, open_again, retire_again
 from db.states import PassKind, PassState
@@ -118,12 +119,8 @@ def ring_for_ready(context: WorkerContext) -> None:
     with context.database.write() as session:
         wake_waiting(session)
     with context.database.read() as session:
-        rows = session.execute(
-            select(Pass.kind, Pass.model, func.count())
-            .where(Pass.state == READY, Pass.not_before.is_(None))
-            .group_by(Pass.kind, Pass.model)
-        ).all()
-    for kind, model, count in rows:
+        ready = count_ready(session)
+    for (kind, model), count in ready.items():
         # The queues of webhooks are one to Celery: any worker delivers to any of them.
         context.doorbell.ring(PassKind(kind), "" if kind == PassKind.DELIVER else model, count)
 
@@ -159,6 +156,7 @@ class Reconciler:
         """End after the present round, and let another process lead."""
         self._ended.set()
         self._thread.join(timeout=10.0)
+        # A database that does not answer ends the lead by itself, when its time has run out.
         with suppress(SQLAlchemyError), self._context.database.write() as session:
             give_up_lead(session, LEADER, self._context.name)
 

@@ -23,7 +23,7 @@ from db.understanding import (
 )
 from pipeline.hearing import Hearings
 from pipeline.tasks import get_task
-from pipeline.tasks.parsed import FLAG_OF_ENDING, Parsed
+from pipeline.tasks.parsed import FLAG_OF_ENDING, Parsed, mean_logprob
 from pipeline.tasks.questions import HeardChunk, Hearing, Question
 from pipeline.timeline import byte_range, channel_samples
 from qwen_audio.answers import Answer, FinishReason
@@ -110,7 +110,7 @@ class Ear:
             parsed=parsed,
             flags=list(parsed["flags"]),
             finish_reason=[*endings, FinishReason.STOP if decoded else FinishReason.SCORED][0],
-            avg_logprob=_mean(logprobs),
+            avg_logprob=mean_logprob(logprobs),
             tokens=sum(len(answer.ids) for answer in decoded),
             model=self.model,
             model_revision=self.engine.revision,
@@ -149,10 +149,6 @@ def _hearing(request: AskedRequest, chunk: HeardChunk) -> Hearing:
 
 def _storable(text: str) -> str:
     return text.replace("\x00", "\N{REPLACEMENT CHARACTER}")  # PostgreSQL holds no NUL
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values and all(map(math.isfinite, values)) else None
 
 
 def _numbers(question: Question, answer: Answer) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from api.failure_advice import advise
 from api.inputs import Input
-from api.pages import MAX_LIMIT, Cursor, Id, Page, make_page
+from api.pages import Cursor, Id, Limit, Page, make_page
 from api.problems import Problem
 from api.services import Wired
 from api.tenancy import Tenant
@@ -25,7 +25,7 @@ router = APIRouter(tags=["jobs"])
 class FailuresQuery(Input):
     """How to page through failures."""
 
-    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Items on a page, at most.")
+    limit: Limit
     after: Cursor
 
 

@@ -26,7 +26,7 @@ from api.job_views import (
     show_source_error,
     summarise_job,
 )
-from api.pages import MAX_LIMIT, MAX_POSITION, Cursor, Id, Page, make_page
+from api.pages import MAX_POSITION, Cursor, Id, Limit, Page, make_page
 from api.problems import Problem
 from api.served import warnings_about
 from api.services import Services, Wired
@@ -51,7 +51,7 @@ class JobsQuery(Input):
     """How to page through jobs."""
 
     state: JobState | None = Field(None, description="Only jobs in this state.")
-    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Items on a page, at most.")
+    limit: Limit
     after: Cursor
 
 
@@ -64,7 +64,7 @@ class SubmitQuery(Input):
 class SourceErrorsQuery(Input):
     """How to page through the lines that a manifest lost."""
 
-    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Items on a page, at most.")
+    limit: Limit
     after: int | None = Field(None, ge=0, le=MAX_POSITION, description="The `next` of the page before.")
 
 
@@ -72,7 +72,7 @@ class JobRecordingsQuery(Input):
     """How to page through a job's recordings."""
 
     state: list[LinkState] = Field([], description="Only those in this state; may be repeated.")
-    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Items on a page, at most.")
+    limit: Limit
     after: int | None = Field(None, ge=0, le=MAX_POSITION, description="The `next` of the page before.")
 
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from api.idempotency import OnceOnly
 from api.inputs import Input
 from api.job_webhooks import checked_url
-from api.pages import MAX_LIMIT, Cursor, Id, Page, make_page
+from api.pages import Cursor, Id, Limit, Page, make_page
 from api.problems import Problem
 from api.services import Wired
 from api.tenancy import Tenant
@@ -41,7 +41,7 @@ _CONFLICT: dict[int | str, dict[str, Any]] = {
 class WebhooksQuery(Input):
     """How to page through webhooks."""
 
-    limit: int = Field(50, ge=1, le=MAX_LIMIT, description="Items on a page, at most.")
+    limit: Limit
     after: Cursor
 
 

@@ -70,9 +70,8 @@ class Segment(OfTenant, Table):
     end_ms: Mapped[int] = mapped_column(BigInteger)
     text: Mapped[str] = mapped_column(Text)
     language: Mapped[str | None] = mapped_column(String(8))
-    words: Mapped[list[Any]] = mapped_column(
-        default=list
-    )  # [{word, start_ms, end_ms, start_sample, end_sample, confidence}]
+    # [{word, start_ms, end_ms, start_sample, end_sample, confidence}]
+    words: Mapped[list[Any]] = mapped_column(default=list)
     avg_logprob: Mapped[float | None]
     compression_ratio: Mapped[float | None]
     no_speech_prob: Mapped[float | None]

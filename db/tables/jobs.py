@@ -56,9 +56,7 @@ class Job(OfTenant, Table):
     recordings_cancelled: Mapped[int] = mapped_column(default=0)
     sources_open: Mapped[int] = mapped_column(default=0)  # prefixes and manifests that still expand
     if_seen: Mapped[str] = mapped_column(String(8), default=IfSeen.REUSE)
-    tracking: Mapped[str | None] = mapped_column(
-        String(255)
-    )  # the client's own id, carried to rows and webhooks
+    tracking: Mapped[str | None] = mapped_column(String(255))  # the client's own id, told to webhooks too
     webhook_id: Mapped[str | None] = mapped_column(ForeignKey("webhooks.id"))  # besides those of the tenant
     retry_of: Mapped[str | None] = mapped_column(Id)  # the job whose failed recordings this one tries again
     expires_at: Mapped[datetime | None]  # when it is deleted with all that no other job links to
@@ -92,9 +90,7 @@ class JobRecording(OfTenant, Table):
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))
     position: Mapped[int]
     uri: Mapped[str] = mapped_column(Text)
-    source_id: Mapped[str | None] = mapped_column(
-        ForeignKey("job_sources.id")
-    )  # the prefix or manifest it came from
+    source_id: Mapped[str | None] = mapped_column(ForeignKey("job_sources.id"))  # None: named by itself
     recording_id: Mapped[str | None] = mapped_column(ForeignKey("recordings.id"))
     state: Mapped[str] = mapped_column(String(16), default=LinkState.QUEUED)
     client_metadata: Mapped[dict[str, Any]] = mapped_column("metadata", default=dict)

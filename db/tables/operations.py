@@ -17,7 +17,7 @@ class Worker(Table):
     __tablename__ = "workers"
 
     name: Mapped[str] = mapped_column(String(128), primary_key=True)
-    kind: Mapped[str] = mapped_column(String(16))  # cpu, gpu, chat, embedded
+    kind: Mapped[str] = mapped_column(String(16))  # cpu, gpu, chat
     host: Mapped[str] = mapped_column(String(255))
     pid: Mapped[int]
     device: Mapped[str | None] = mapped_column(String(64))
@@ -25,7 +25,7 @@ class Worker(Table):
     places: Mapped[int] = mapped_column(default=0)  # passes that it can hold at once
     held: Mapped[int] = mapped_column(default=0)  # passes that it holds
     draining: Mapped[bool] = mapped_column(default=False)
-    numbers: Mapped[dict[str, Any]] = mapped_column(default=dict)  # what its engine counts
+    numbers: Mapped[dict[str, Any]] = mapped_column(default=dict)  # what it and its engine count
     started_at: Mapped[datetime] = created_column()
     seen_at: Mapped[datetime] = created_column()
 

@@ -31,9 +31,7 @@ class ApiKey(OfTenant, Table):
     id: Mapped[str] = id_column()
     tenant: Mapped[str] = tenant_column()
     name: Mapped[str] = mapped_column(String(128))
-    prefix: Mapped[str] = mapped_column(
-        String(16), unique=True
-    )  # its first characters, to find and to name it
+    prefix: Mapped[str] = mapped_column(String(16), unique=True)  # to find and to name it
     hash: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[datetime] = created_column()
     last_used_at: Mapped[datetime | None]

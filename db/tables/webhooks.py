@@ -23,9 +23,7 @@ class Webhook(OfTenant, Table):
     tenant: Mapped[str] = tenant_column()
     url: Mapped[str] = mapped_column(Text)
     secret: Mapped[str] = mapped_column(String(128))  # signs what is sent
-    old_secret: Mapped[str | None] = mapped_column(
-        String(128)
-    )  # signs too, while a new one is taken into use
+    old_secret: Mapped[str | None] = mapped_column(String(128))  # signs too until the rotation ends
     events: Mapped[list[str]] = mapped_column(default=list)  # kinds; empty: how jobs ended
     of_all_jobs: Mapped[bool] = mapped_column(default=True)  # else only of jobs that name it
     created_at: Mapped[datetime] = created_column()

@@ -56,9 +56,7 @@ class Recording(OfTenant, Table):
     chunk_count: Mapped[int | None]
     timeline_uri: Mapped[str | None] = mapped_column(Text)  # 16 kHz int16 little-endian PCM, interleaved
     timeline_sha256: Mapped[str | None] = mapped_column(String(64))
-    timeline_used_at: Mapped[
-        datetime | None
-    ]  # when work last wanted it; unused ones are dropped after a time
+    timeline_used_at: Mapped[datetime | None]  # unused ones are dropped after a time
     warnings: Mapped[list[str]] = mapped_column(default=list)
     error_code: Mapped[str | None] = mapped_column(String(64))
     error_message: Mapped[str | None] = mapped_column(Text)
@@ -171,9 +169,8 @@ class Pass(OfTenant, Table):
     id: Mapped[str] = id_column()
     tenant: Mapped[str] = tenant_column()
     kind: Mapped[str] = mapped_column(String(16))
-    model: Mapped[str] = mapped_column(
-        Text, default=""
-    )  # which workers may take it; empty for CPU work; the webhook's id for a delivery, whose queue it is
+    # Which workers may take it: empty for CPU work, the webhook's id for a delivery, whose queue it is.
+    model: Mapped[str] = mapped_column(Text, default="")
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id"))  # the job that asked first
     job_recording_id: Mapped[str | None] = mapped_column(ForeignKey("job_recordings.id"))
     recording_id: Mapped[str | None] = mapped_column(ForeignKey("recordings.id"))

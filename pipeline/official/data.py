@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.decode import DecodeOptions, decode
+from pipeline.json_lines import BadLine, read_object
 from pipeline.official.errors import InvalidLine, NoData
 from pipeline.timeline import MAX_HEARD_SAMPLES
 
@@ -28,14 +28,6 @@ class Line:
     gt: Gt
     source: str
     question: str = ""
-
-
-@dataclass(frozen=True)
-class BadLine:
-    """A line that was left out: its number from 1, and why."""
-
-    number: int
-    reason: str
 
 
 @dataclass
@@ -73,11 +65,9 @@ def read_data(
 
 def _parse(number: int, text: bytes, folder: Path, several_gts: bool) -> Line:
     try:
-        fields = json.loads(text)
+        fields = read_object(text)
     except ValueError as error:
-        raise InvalidLine(f"not JSON: {error}") from None
-    if not isinstance(fields, dict):
-        raise InvalidLine("not a JSON object")
+        raise InvalidLine(str(error)) from None
     gt = fields.get("gt")
     if several_gts and isinstance(gt, list) and gt and all(isinstance(one, str) for one in gt):
         return Line(number, folder / _text(fields, "audio"), tuple(gt), _text(fields, "source"))

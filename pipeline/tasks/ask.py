@@ -12,9 +12,9 @@ from pydantic_core import PydanticCustomError
 from pipeline.tasks.chat import MAX_ANSWER_TOKENS as MAX_FREE_ANSWER_TOKENS
 from pipeline.tasks.chat import converse
 from pipeline.tasks.findings import Findings, Part, Span
-from pipeline.tasks.hearing_language import DIGITS, shares_of
+from pipeline.tasks.hearing_language import shares_of
 from pipeline.tasks.items import annotate, as_label, item, join_equal, parsed_items, read_text, vote
-from pipeline.tasks.parsed import Flag, Parsed
+from pipeline.tasks.parsed import DIGITS, Flag, Parsed
 from pipeline.tasks.prompts import question_prompt
 from pipeline.tasks.questions import HeardChunk, Hearing, Question, ask_patiently
 from pipeline.tasks.task import ModelKind, Task, TaskOptions

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 
@@ -11,9 +10,9 @@ from pipeline.tasks.parsed import Flag
 from pipeline.tasks.questions import Question, ask_patiently
 from qwen_audio.answers import Answer
 from qwen_audio.chatml import Turn, question_prompt
+from qwen_audio.tags import TIME_TAG
 
 MAX_ANSWER_TOKENS = 256
-_STAMP = re.compile(r"<\|(\d{1,2}\.\d\d)\|>")
 
 
 def converse(
@@ -32,7 +31,7 @@ def converse(
         )
         (answer,) = yield from ask_patiently([question])
         # Chat spells times as tags within its sentences: they are part of what it says, in seconds of the chunk.
-        heard, flags = read_text(replace(answer, text=_STAMP.sub(r"\1", answer.text)))
+        heard, flags = read_text(replace(answer, text=TIME_TAG.sub(r"\1", answer.text)))
         said.append((heard, answer, flags))
         history.append(Turn(text, heard))
     return said

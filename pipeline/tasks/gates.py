@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pipeline.tasks.hearing_language import DIGITS, shares_of
+from pipeline.tasks.hearing_language import shares_of
+from pipeline.tasks.parsed import DIGITS
 from pipeline.tasks.prompts import question_prompt
 from pipeline.tasks.questions import Question
 from qwen_audio.answers import Answer

@@ -6,6 +6,7 @@ import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
+from pipeline.tasks.parsed import DIGITS
 from pipeline.tasks.prompts import language_prompt
 from pipeline.tasks.questions import Question
 from qwen_audio.answers import Answer
@@ -14,7 +15,6 @@ from qwen_audio.tags import LANGUAGES, Prompt, Tag
 UNKNOWN = "unknown"
 AUTO = "auto"
 FALLBACK = "en"  # what is assumed where the model is sure of nothing
-DIGITS = 4
 DOUBT = 0.25  # a second language at least this likely is heard too, and the neighbours decide
 
 _CODES = {str(tag): code for code, tag in LANGUAGES.items()} | {str(Tag.UNKNOWN): UNKNOWN}

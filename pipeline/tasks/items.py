@@ -8,7 +8,7 @@ from itertools import groupby
 from typing import Any
 
 from pipeline.tasks.findings import Annotation, Part, Span, Summary
-from pipeline.tasks.parsed import Flag, Parsed, confidence, ending_flags
+from pipeline.tasks.parsed import DIGITS, Flag, Parsed, confidence, ending_flags
 from pipeline.tasks.text import has_control_token, has_letters, readable
 from qwen_audio.answers import Answer
 
@@ -145,5 +145,5 @@ def vote(found: Sequence[Annotation]) -> Summary | None:
     if not total:
         return None
     label = max(sorted(votes), key=votes.__getitem__)
-    shares = {name: round(value / total, 4) for name, value in sorted(votes.items())}
+    shares = {name: round(value / total, DIGITS) for name, value in sorted(votes.items())}
     return Summary(label=label, text=label, confidence=shares[label], data={"votes": shares})

@@ -8,8 +8,8 @@ from itertools import groupby
 from pipeline.tasks.findings import Annotation, Findings, Part, Summary
 from pipeline.tasks.hearing_language import UNKNOWN, best_language, language_question, read_probabilities
 from pipeline.tasks.items import join_equal
-from pipeline.tasks.language_votes import DIGITS, likeliest, smooth
-from pipeline.tasks.parsed import Flag
+from pipeline.tasks.language_votes import likeliest, smooth
+from pipeline.tasks.parsed import DIGITS, Flag
 from pipeline.tasks.prompts import language_prompt
 from pipeline.tasks.questions import HeardChunk, Hearing
 from pipeline.tasks.task import Task, TaskOptions

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pipeline.tasks.parsed import DIGITS
+
 OWN_WEIGHT, NEIGHBOUR_WEIGHT = 1.0, 0.5
-DIGITS = 4
 
 
 def smooth(

@@ -139,10 +139,16 @@ def _matches(
     """Yield every run of words that is the phrase; a timed word can hold several spoken ones."""
     pieces = [(piece, place) for place, (word, _) in enumerate(words) for piece in spoken_form(word.text)]
     said = tuple(piece for piece, _ in pieces)
+    for start in _places_of(wanted, said):
+        first, last = pieces[start][1], pieces[start + len(wanted) - 1][1]
+        yield _annotation(channel, words[first : last + 1], phrase)
+
+
+def _places_of(wanted: tuple[str, ...], said: tuple[str, ...]) -> Iterator[int]:
+    """Yield where the wanted words begin among those that were said."""
     for start in range(len(said) - len(wanted) + 1):
         if said[start : start + len(wanted)] == wanted:
-            first, last = pieces[start][1], pieces[start + len(wanted) - 1][1]
-            yield _annotation(channel, words[first : last + 1], phrase)
+            yield start
 
 
 def _utterances_with(
@@ -151,7 +157,7 @@ def _utterances_with(
     """Yield every utterance without word times that holds the phrase, as a whole; its flags say that it has none."""
     for segment in segments:
         said = () if segment.words else spoken_form(segment.text)
-        if any(said[start : start + len(wanted)] == wanted for start in range(len(said) - len(wanted) + 1)):
+        if next(_places_of(wanted, said), None) is not None:
             whole = Word(segment.text, segment.start_sample, segment.end_sample)
             yield _annotation(segment.channel, [(whole, segment)], phrase)
 

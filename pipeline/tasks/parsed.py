@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Any
 
 from qwen_audio.answers import Answer, FinishReason
+
+DIGITS = 4  # that are kept of a probability or a share
 
 Parsed = dict[str, Any]
 """One parsed answer: JSON values only, always with ``flags``, a list of ``Flag`` texts."""
@@ -47,5 +50,10 @@ def ending_flags(answer: Answer) -> list[Flag]:
 
 def confidence(answer: Answer) -> float | None:
     """Return the answer's ``avg_logprob`` where JSON can hold it, else None."""
-    value = answer.avg_logprob
-    return value if value is not None and math.isfinite(value) else None
+    return mean_logprob(answer.logprobs)
+
+
+def mean_logprob(logprobs: Sequence[float]) -> float | None:
+    """Return the mean of tokens' log-probabilities where JSON can hold it; None also where there is none."""
+    mean = sum(logprobs) / len(logprobs) if logprobs else math.nan
+    return mean if math.isfinite(mean) else None

@@ -11,9 +11,7 @@ from qwen_audio.answers import Answer, FinishReason
 from qwen_audio.tags import Prompt, Tag
 
 LARGER_LIMIT = 2  # how much more an answer may have that its limit has cut
-LONGEST_ANSWER = (
-    1_024  # tokens, whatever a retry asks for: audio, prompt and answer stay inside the trained 2,048
-)
+LONGEST_ANSWER = 1_024  # tokens: audio, prompt and answer stay inside the trained 2,048
 MIN_HEARD_SAMPLES = 1_600  # 0.1 s: less is no sound that could be understood
 STOP_TAGS = (Tag.END_OF_TEXT, Tag.IM_START, Tag.IM_END)
 """The tags that end an answer: the base model's, and those of the Chat checkpoint."""

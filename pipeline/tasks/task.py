@@ -18,7 +18,7 @@ from qwen_audio.tags import Prompt
 Language = Literal["en", "zh", "de", "es", "ko", "fr", "ja", "it"]
 """The codes of ``qwen_audio.tags.LANGUAGES``, spelled out so that OpenAPI lists them."""
 
-AnyLanguage = Literal["auto", "en", "zh", "de", "es", "ko", "fr", "ja", "it"]
+AnyLanguage = Literal["auto", Language]
 
 
 class TaskError(ValueError):

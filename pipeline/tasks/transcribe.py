@@ -21,7 +21,7 @@ from pipeline.tasks.hearing_language import (
     probability,
 )
 from pipeline.tasks.overlaps import pieces, settle_windows
-from pipeline.tasks.parsed import Flag, Parsed, confidence, ending_flags
+from pipeline.tasks.parsed import Flag, Parsed, confidence, ending_flags, mean_logprob
 from pipeline.tasks.prompts import transcript_prompt
 from pipeline.tasks.questions import HeardChunk, Hearing, Question, ask_patiently
 from pipeline.tasks.task import AnyLanguage, Task, TaskOptions
@@ -267,7 +267,7 @@ def _parsed(
         "text": text,
         "words": [asdict(word) for one in heard for word in one.words],
         "utterances": [_utterance(one) for one in heard if _is_utterance(one, said, options)],
-        "avg_logprob": _mean(logprobs),
+        "avg_logprob": mean_logprob(logprobs),
         "compression_ratio": compression_ratio(text),
         "no_speech_prob": min(doubts, default=None),
         "flags": [str(flag) for flag in dict.fromkeys([*flags, *shown])],
@@ -291,10 +291,3 @@ def _utterance(said: _Said) -> dict[str, Any]:
         "no_speech_prob": said.no_speech_prob,
         "flags": [str(flag) for flag in said.flags],
     }
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    if not values:
-        return None
-    mean = sum(values) / len(values)
-    return mean if math.isfinite(mean) else None

@@ -9,7 +9,7 @@ from itertools import groupby
 from pipeline.tasks.findings import Part, Segment, Summary, Word, milliseconds
 from pipeline.tasks.guards import compression_ratio
 from pipeline.tasks.language_votes import smooth
-from pipeline.tasks.parsed import Flag
+from pipeline.tasks.parsed import DIGITS, Flag
 from pipeline.tasks.seams import settle
 from pipeline.tasks.text import has_letters, join_words
 from pipeline.tasks.utterances import utterances
@@ -115,7 +115,7 @@ def summary_of(segments: Sequence[Segment]) -> Summary:
     label = max(sorted(spoken), key=spoken.__getitem__, default=None)
     return Summary(
         label=label,
-        confidence=round(spoken[label] / total, 4) if label is not None and total else None,
+        confidence=round(spoken[label] / total, DIGITS) if label is not None and total else None,
         data={
             "segments": len(segments),
             "words": sum(len(one.words) or len(one.text.split()) for one in segments),

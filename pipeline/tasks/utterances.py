@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pipeline.tasks.findings import SAMPLES_PER_SECOND, Word
+from pipeline.tasks.windows import PAUSE_SAMPLES
 
-PAUSE_SAMPLES = SAMPLES_PER_SECOND * 6 // 10  # a silence this long ends an utterance
 MAX_SEGMENT_SAMPLES = 15 * SAMPLES_PER_SECOND
 MAX_SEGMENT_CHARACTERS = 200
 SENTENCE_ENDS = tuple(".?!。？！…")

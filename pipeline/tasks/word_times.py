@@ -18,7 +18,7 @@ from dataclasses import replace
 from itertools import accumulate
 
 from pipeline.tasks.findings import SAMPLES_PER_SECOND, Word
-from pipeline.tasks.parsed import Flag
+from pipeline.tasks.parsed import DIGITS, Flag
 from pipeline.tasks.text import has_control_token, has_letters, readable
 from qwen_audio.tags import Tag, TimeTag
 
@@ -72,7 +72,7 @@ def _confidence(begin: int, end: int, starts: Sequence[int], logprobs: Sequence[
     inside = logprobs[bisect_left(starts, begin) : bisect_left(starts, end)]
     if not inside or not all(map(math.isfinite, inside)):
         return None
-    return round(math.exp(min(sum(inside) / len(inside), 0.0)), 4)
+    return round(math.exp(min(sum(inside) / len(inside), 0.0)), DIGITS)
 
 
 def _has_stray_tags(slot: str) -> bool:

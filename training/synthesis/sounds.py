@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SAMPLING_RATE = 16_000
+SPEECH_LEVEL = 0.1  # the loudness of speech, as the root of its mean square
 
 Wave = NDArray[np.float64]  # (samples,), at most 1 in size
 Maker = Callable[[Wave, np.random.Generator], Wave]
@@ -28,6 +29,17 @@ def coloured(count: int, chance: np.random.Generator, low: float, high: float, s
     inside = 1 / (1 + (low / frequency) ** 4) / (1 + (frequency / high) ** 4)
     wave = np.fft.irfft(spectrum * inside * frequency**-slope, count)
     return np.asarray(wave / max(float(np.std(wave)), 1e-12) / 3)
+
+
+def noise(count: int, level: float, chance: np.random.Generator) -> Wave:
+    """Return noise of some colour at a loudness."""
+    high = chance.uniform(2_000, 7_500)
+    return at_level(coloured(count, chance, 60, high, chance.uniform(0, 0.6)), level)
+
+
+def at_level(wave: Wave, level: float) -> Wave:
+    """Bring a wave to a loudness, the root of its mean square."""
+    return np.asarray(wave * (level / max(float(np.sqrt(np.mean(np.square(wave)))), 1e-9)))
 
 
 def _rain(time: Wave, chance: np.random.Generator) -> Wave:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from training import world
+from training import foreign, world
+from training.clips import FRAME_SECONDS
 from training.synthesis import espeak, flite
 from training.synthesis.sounds import SAMPLING_RATE, Wave
 from training.takes import Take, TimedWord, mel_energies
@@ -23,7 +24,6 @@ PHONEMES = tuple(_MNEMONICS.split())
 OTHER_PHONEME = len(PHONEMES) + 1
 PHONEME_COUNT = OTHER_PHONEME + 1  # with 0, nothing said
 
-FRAME_SECONDS = 0.01
 ROOM_SHARE = 0.25
 FLITE_PREFIX = "flite:"
 FLITE_WORDS_PER_MINUTE = 160  # about, at stretch 1
@@ -51,9 +51,9 @@ def draw_line(
     emotion = str(chance.choice(world.EMOTIONS, p=(0.4, 0.2, 0.2, 0.2)))
     language, accent = "en", str(chance.choice(world.ACCENTS))
     if kind == "foreign":
-        language = str(chance.choice(list(world.FOREIGN)))
-        accent = world.FOREIGN_VOICES[language]
-        text = world.draw_foreign(language, chance, held_out=held_out)
+        language = str(chance.choice(list(foreign.SENTENCES)))
+        accent = foreign.VOICES[language]
+        text = foreign.draw_sentence(language, chance, held_out=held_out)
     elif kind == "words":
         text = world.draw_words(chance)
     else:

@@ -144,10 +144,10 @@ def test_the_child_imports_nothing_of_weight_but_pyav_and_numpy(monkeypatch, tmp
     code = """
 import sys
 sys.path.extend(sys.argv[1].split(":"))
-import pipeline.decode_child, pipeline.media
+import pipeline.decode_child, pipeline.media, pipeline.resampling
 print(*{name.partition(".")[0] for name in sys.modules})
 """
-    from pipeline.child_imports import import_path
+    from pipeline.child_start import import_path
 
     run = subprocess.run(
         [sys.executable, "-I", "-S", "-c", code, ":".join(import_path())],
