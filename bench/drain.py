@@ -189,7 +189,7 @@ def _drain(database: Database, url: str, passes: int, processes: int) -> float:
             if done >= passes:
                 break
             time.sleep(0.05)
-        return (time.perf_counter() - start) * passes / (passes - first)
+        return (time.perf_counter() - start) * passes / (passes - int(first))
     finally:
         for worker in workers:
             worker.terminate()

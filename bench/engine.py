@@ -116,8 +116,13 @@ class Bench:
         began = time.perf_counter()
         for begin in range(0, len(self.clips), batch):
             inputs = generate_inputs(self.tokenizer, self.clips[begin : begin + batch], task.prompt)
-            options = {"max_new_tokens": task.tokens, "min_new_tokens": task.tokens, "do_sample": False}
-            ids = self.model.generate(**inputs, **options, pad_token_id=0)
+            ids = self.model.generate(
+                **inputs,  # type: ignore[arg-type]  # transformers types its first parameter alone
+                max_new_tokens=task.tokens,
+                min_new_tokens=task.tokens,
+                do_sample=False,
+                pad_token_id=0,
+            )
             assert ids.shape[1] == inputs["input_ids"].shape[1] + task.tokens
         return time.perf_counter() - began
 

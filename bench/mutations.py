@@ -69,6 +69,7 @@ def _encode(path: Path, wave: np.ndarray, codec: str) -> bytes:
     samples = np.rint(32_767 * wave.clip(-1, 1)).astype(np.int16)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=RATE, layout="mono")
+        assert isinstance(stream, av.AudioStream)
         frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
         frame.sample_rate = RATE
         container.mux(stream.encode(frame))

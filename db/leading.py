@@ -19,7 +19,7 @@ def take_lead(session: Session, name: str, holder: str, seconds: float) -> bool:
     moved = count_moved(
         session,
         update(Leader)
-        .where(Leader.name == name, or_(Leader.holder == holder, Leader.until < database_now()))
+        .where(Leader.name == name, or_(Leader.holder == holder, Leader.until <= database_now()))
         .values(holder=holder, until=until),
     )
     return bool(moved) or insert_missing(session, Leader, {"name": name, "holder": holder, "until": until})

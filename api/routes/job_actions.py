@@ -12,14 +12,14 @@ from api.asked_tasks import EXAMPLES, AskedTask
 from api.asking import check_references, new_requests
 from api.idempotency import Once, OnceOnly
 from api.inputs import Input
-from api.job_views import JobDetail, show_job
+from api.job_views import JobDetail
 from api.pages import Id
 from api.problems import Problem
 from api.routes.jobs import ABSENT
 from api.services import Services, Wired
+from api.showing import job_as_it_stands
 from api.submissions import MAX_TASKS, refuse_twice
 from api.tenancy import Tenant
-from db import queries
 from db.announcing import announced
 from db.cancelling import cancel_job as cancel
 from db.deleting import delete_job as delete
@@ -80,7 +80,7 @@ def cancel_job(job_id: Id, services: Wired, tenant: Tenant, once: OnceOnly) -> J
         if once.answer is not None:
             return once.answer
         job = cancel(session, tenant, job_id, actor=ACTOR)
-        shown = _show(session, tenant, job)
+        shown = _show(session, services, job)
         once.keep(session, 200, shown)
     services.ring(PassKind.RETIRE, 1)
     services.ring(PassKind.DELIVER, announced(session))
@@ -108,8 +108,8 @@ def retry_job(
             return once.answer
         asked = Retry() if body is None else body
         job = retry(session, tenant, job_id, cancelled=asked.cancelled, actor=ACTOR)
-        shown = _admitted(session, services, tenant, job, once)
-    return _accepted(services, response, shown)
+        shown = _admitted(session, services, job, once)
+    return _accepted(session, services, response, shown)
 
 
 @router.post(
@@ -129,8 +129,8 @@ def ask_job(
             return once.answer
         check_references(session, tenant, body.tasks)
         job = ask_more(session, tenant, job_id, requests, actor=ACTOR)
-        shown = _admitted(session, services, tenant, job, once)
-    return _accepted(services, response, shown)
+        shown = _admitted(session, services, job, once)
+    return _accepted(session, services, response, shown)
 
 
 @router.delete("/{job_id}", status_code=202, summary="Delete a job", responses=ABSENT)
@@ -144,29 +144,31 @@ def delete_job(job_id: Id, services: Wired, tenant: Tenant) -> None:
     services.ring(PassKind.RETIRE, 1)
 
 
-def _admitted(session: Session, services: Services, tenant: str, job: Job, once: Once) -> JobDetail:
+def _admitted(session: Session, services: Services, job: Job, once: Once) -> JobDetail:
     """Show a job that was made of another, once there is room for it, and keep the answer."""
     settings = services.settings
     services.admission.admit(
         session,
-        tenant,
+        job.tenant,
         job.recordings_total,
         own=settings.max_queued,
         total=settings.max_queued_total,
         stored=True,
     )
-    shown = _show(session, tenant, job)
+    shown = _show(session, services, job)
     once.keep(session, 202, shown, job_id=job.id)
     return shown
 
 
-def _accepted(services: Services, response: Response, shown: JobDetail) -> JobDetail:
+def _accepted(session: Session, services: Services, response: Response, shown: JobDetail) -> JobDetail:
     services.ring(PassKind.PLAN, shown.recordings.total)
+    services.ring(PassKind.EXPAND, shown.sources_open)
+    services.ring(PassKind.DELIVER, announced(session))
     response.headers["Location"] = f"/v1/jobs/{shown.id}"
     return shown
 
 
-def _show(session: Session, tenant: str, job: Job) -> JobDetail:
+def _show(session: Session, services: Services, job: Job) -> JobDetail:
     session.flush()
     session.refresh(job)
-    return show_job(job, queries.list_requests(session, tenant, job.id), queries.job_progress(session, job))
+    return job_as_it_stands(session, services, job)

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
-from sqlalchemy.orm import Session
 
 from api.accepting import Asked
 from api.asking import new_requests
@@ -21,22 +20,20 @@ from api.job_views import (
     JobRecordingView,
     JobSummary,
     SourceErrorView,
-    show_job,
     show_job_recording,
     show_source_error,
     summarise_job,
 )
 from api.pages import MAX_POSITION, Cursor, Id, Limit, Page, make_page
 from api.problems import Problem
-from api.served import warnings_about
 from api.services import Services, Wired
+from api.showing import job_as_it_stands
 from api.submissions import Source, Submission
 from api.tenancy import Tenant
 from db import queries
 from db.links import NewLink
-from db.states import FINAL_JOB_STATES, IfSeen, JobState, LinkState, SourceKind
+from db.states import IfSeen, JobState, LinkState, SourceKind
 from db.submitting import NewJob, NewSource
-from db.tables import Job
 from storage.manifests import ManifestLimits
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -130,14 +127,6 @@ def create_job(
         return services.accepting.accept(services, Asked(new, submission, once))
 
 
-def _shown(session: Session, services: Services, tenant: str, job: Job) -> JobDetail:
-    requests = queries.list_requests(session, tenant, job.id)
-    sources = queries.list_sources(session, tenant, job.id)
-    waits = job.state not in FINAL_JOB_STATES
-    warnings = warnings_about(session, services.served, requests) if waits else []
-    return show_job(job, requests, queries.job_progress(session, job), sources, warnings)
-
-
 @router.get("", summary="List jobs")
 def list_jobs(query: Annotated[JobsQuery, Query()], services: Wired, tenant: Tenant) -> Page[JobSummary]:
     """List jobs, the newest first."""
@@ -150,7 +139,7 @@ def list_jobs(query: Annotated[JobsQuery, Query()], services: Wired, tenant: Ten
 def get_job(job_id: Id, services: Wired, tenant: Tenant) -> JobDetail:
     """Return a job's state, what it asked, and how far it is in seconds of audio."""
     with services.database.read(tenant) as session:
-        return _shown(session, services, tenant, queries.get_job(session, tenant, job_id))
+        return job_as_it_stands(session, services, queries.get_job(session, tenant, job_id))
 
 
 @router.get("/{job_id}/recordings", summary="List a job's recordings", responses=ABSENT)

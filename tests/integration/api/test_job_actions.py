@@ -71,6 +71,20 @@ def test_a_retry_is_one_request_and_a_job_of_its_own(client, database, doorbell)
     assert client.get(f"/v1/jobs/{job_id}").json()["state"] == "partial"
 
 
+def test_a_retry_of_a_listing_shows_its_source_and_rings_for_it(client, database, doorbell):
+    answer = client.post("/v1/jobs", json={"sources": [{"prefix": "s3://box/calls/"}], "tasks": ["caption"]})
+    fail(database, must(claim(database, PassKind.EXPAND)))
+    doorbell.rings.clear()
+
+    new = client.post(f"/v1/jobs/{answer.json()['id']}/retry").json()
+
+    assert [(source["uri"], source["state"]) for source in new["sources"]] == [
+        ("s3://box/calls/", "expanding")
+    ]
+    assert [warning.partition(":")[0] for warning in new["warnings"]] == ["no_worker"]
+    assert doorbell.rings == [(PassKind.EXPAND, "", 1)]
+
+
 def test_a_retry_may_take_up_what_a_cancel_cut_off(client, database):
     job_id = submit(client, "s3://box/1")
     client.post(f"/v1/jobs/{job_id}/cancel")
