@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cli.client import ApiClient
 from cli.errors import MissingPackages, NoKeys, NotReadyInTime, PortTaken
-from cli.supervisor import Command, Supervisor
+from cli.supervisor import Command, Supervisor, module_command
 from settings import PREFIX, Settings
 
 READY_SECONDS = 60.0
@@ -78,7 +77,7 @@ def service_commands(
     return [
         Command(
             name,
-            [sys.executable, "-m", *argv],
+            module_command(*argv),
             env=env,
             log=None if log_dir is None else log_dir / f"{name.lower().replace(' ', '-')}.log",
             keep_fds=fds,

@@ -16,7 +16,7 @@ import typer
 
 from cli.client import ApiClient
 from cli.errors import MissingPackages
-from cli.terminal import say
+from cli.terminal import our_name, say
 from settings import Settings, load_settings
 
 PAUSE_SECONDS = 0.2  # between two looks at the processes
@@ -98,7 +98,9 @@ def worker(
         raise typer.BadParameter(
             f"give one of {', '.join(map(repr, map(str, WorkerKind)))}", param_hint="--kind"
         )
-    os.execv(sys.executable, [sys.executable, "-m", f"workers.{kind}"])  # noqa: S606 - one of our own modules
+    from cli.supervisor import module_command
+
+    os.execv(sys.executable, module_command(f"workers.{kind}"))  # noqa: S606 - one of our own modules
 
 
 def _work_on(gpus: str, kind: WorkerKind) -> None:
@@ -154,7 +156,7 @@ def _greet(settings: Settings, url: str, model_worker: bool) -> None:
         "objects": settings.resolved_storage_url,
         **({"chat model": settings.chat_model} if settings.chat_model and model_worker else {}),
         "model": heard_by if model_worker else "none here: run `earwitness worker --kind gpu`",
-        "try": f"earwitness submit RECORDING --task transcribe --wait --api {url}",
+        "try": f"{our_name()} submit RECORDING --task transcribe --wait --api {url}",
     }
     for name, fact in facts.items():
         say(f"{name:15}{fact}")

@@ -22,7 +22,7 @@ def test_a_worker_becomes_its_module(run, monkeypatch):
     monkeypatch.setattr(os, "execv", lambda path, argv: became.append((path, argv)))
 
     assert run("worker", "--kind", "gpu").exit_code == 0
-    assert became == [(sys.executable, [sys.executable, "-m", "workers.gpu"])]
+    assert became == [(sys.executable, [sys.executable, "-P", "-m", "workers.gpu"])]
 
 
 def test_an_unknown_worker_is_refused_with_those_that_exist(run):
