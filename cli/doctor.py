@@ -56,7 +56,7 @@ def list_settings(settings: Settings) -> Iterator[tuple[str, str, bool]]:
     """Yield each setting's variable, its value with passwords masked, and whether that is the default."""
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
-        yield f"{PREFIX}{name.upper()}", mask(_shown(value)), value == field.default
+        yield f"{PREFIX}{name.upper()}", mask(shown(value)), value == field.default
 
 
 def mask(text: str) -> str:
@@ -64,9 +64,11 @@ def mask(text: str) -> str:
     return _PASSWORD_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value as its variable would be written."""
     if isinstance(value, tuple):
-        return ":".join(map(str, value))
+        separator = "," if all(isinstance(one, float) for one in value) else ":"  # numbers; else paths
+        return separator.join(map(str, value))
     return "" if value is None else str(value)
 
 
@@ -271,7 +273,7 @@ def _sandbox(settings: Settings) -> Iterator[Finding]:
     """Confine a process as the decoder does, and say what that took away from it."""
     try:
         asked = subprocess.run(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-c", _CONFINE], capture_output=True, timeout=TIMEOUT_SECONDS, check=True
+            [sys.executable, "-P", "-c", _CONFINE], capture_output=True, timeout=TIMEOUT_SECONDS, check=True
         )
         confined = json.loads(asked.stdout)
     except (subprocess.SubprocessError, json.JSONDecodeError) as error:
