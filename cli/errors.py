@@ -29,7 +29,8 @@ class ApiProblem(CliError):
         self.status = int(problem.get("status", 0))
         fields = [f"  {error['field']}: {error['message']}" for error in problem.get("errors", [])]
         head = f"{problem.get('title', 'The API refused')} ({problem.get('code', self.status)})"
-        super().__init__("\n".join([head, *(fields or [f"  {problem.get('detail', '')}"])]))
+        hint = ["  This command sends what is in EARWITNESS_API_KEY."] if self.status == 401 else []
+        super().__init__("\n".join([head, *(fields or [f"  {problem.get('detail', '')}"]), *hint]))
 
 
 class InvalidTask(CliError):

@@ -8,9 +8,8 @@ from typing import Annotated
 import typer
 
 from cli.client import ApiClient
-from cli.commands.jobs import Api, AsJson, api_url, open_client
+from cli.commands.jobs import Api, AsJson, api_url, open_client, print_jobs
 from cli.operation_tables import failures_table, queue_table, workers_table
-from cli.tables import jobs_table
 from cli.terminal import out, print_json, say
 from settings import load_settings
 
@@ -29,7 +28,7 @@ def jobs(
     query = {} if state is None else {"state": state}
     with open_client(api) as client:
         found = list(islice(client.pages("/v1/jobs", limit=min(limit, 200), **query), limit))
-    print_json(found) if as_json else out.print(jobs_table(found))
+    print_jobs(found, as_json)
 
 
 def failures(

@@ -61,6 +61,22 @@ def test_failures_of_a_job_say_what_to_do(api, run):
     )
 
 
+def test_failures_can_be_read_on_eighty_columns(api, run, monkeypatch):
+    from cli import terminal
+
+    twice = {
+        **FAILURE,
+        "code": "unsupported_or_corrupt",
+        "message": f"{FAILURE['uri']}: {FAILURE['message']}",
+    }
+    api.answers["GET /v1/failures"] = {"items": [twice], "next": None}
+    monkeypatch.setattr(terminal.out, "_width", 80)
+    shown = run("failures").stdout
+    assert all(part in shown for part in (FAILURE["job_id"], "its index is missing", "-> Upload it again."))
+    assert shown.count(FAILURE["uri"]) == 1
+    assert len(shown.splitlines()) == 5
+
+
 def test_failures_of_all_jobs_stop_at_the_limit(api, run):
     api.answers["GET /v1/failures"] = {"items": [FAILURE] * 3, "next": FAILURE["id"]}
     assert len(json.loads(run("failures", "--limit", 2, "--json").stdout)) == 2
