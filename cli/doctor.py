@@ -218,7 +218,8 @@ def _workers(settings: Settings) -> Iterator[Finding]:
             )
 
 
-def _model(settings: Settings) -> Iterator[Finding]:
+def examine_models(settings: Settings) -> Iterator[Finding]:
+    """Yield what is found of the models that the settings name."""
     yield from _checkpoint("model", settings.model, f"{PREFIX}MODEL")
     if settings.chat_model:
         yield from _checkpoint("chat model", settings.chat_model, f"{PREFIX}CHAT_MODEL")
@@ -295,7 +296,7 @@ _LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _disk,
     _broker,
     _workers,
-    _model,
+    examine_models,
     _packages,
     _sandbox,
 )

@@ -87,6 +87,12 @@ class UnknownGpu(CliError):
     code = "unknown_gpu"
 
 
+class NoModel(CliError):
+    """A model that the settings name is not there, so its worker could not start."""
+
+    code = "no_model"
+
+
 class NoKeys(CliError):
     """The API would listen on a network, and nobody has a key."""
 

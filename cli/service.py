@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cli.client import ApiClient
-from cli.errors import MissingPackages, NoKeys, NotReadyInTime, PortTaken
+from cli.errors import MissingPackages, NoKeys, NoModel, NotReadyInTime, PortTaken
 from cli.supervisor import Command, Supervisor, module_command
 from settings import PREFIX, Settings
 
@@ -110,6 +110,18 @@ def prepare_database(settings: Settings) -> None:
             check_schema(database)
     finally:
         database.close()
+
+
+def check_models(settings: Settings, *, chat: bool | None = None) -> None:
+    """Raise ``NoModel`` for a model that no worker could load: it would end and start again for ever.
+
+    ``chat`` says which of the two to look at; None is both.
+    """
+    from cli.doctor import Level, examine_models
+
+    for finding in examine_models(settings):
+        if finding.level is Level.FAIL and chat in (None, finding.what == "chat model"):
+            raise NoModel(f"{finding.what}: {finding.fact}: {finding.fix}")
 
 
 def check_keys(settings: Settings, host: str) -> bool:

@@ -44,12 +44,22 @@ def up(
     ] = True,
 ) -> None:
     """Start the API and the workers, and keep them running until Ctrl-C or SIGTERM."""
-    from cli.service import check_keys, listen, prepare_database, service_commands, url_of, wait_until_ready
+    from cli.service import (
+        check_keys,
+        check_models,
+        listen,
+        prepare_database,
+        service_commands,
+        url_of,
+        wait_until_ready,
+    )
     from cli.supervisor import Supervisor
 
     settings = _settings(api_host=host, api_port=port, data_dir=data_dir)
     with _stop_on_signals() as stop, listen(settings.api_host, settings.api_port) as listening:
         commands = service_commands(settings, listening, model_worker=model_worker)
+        if model_worker:
+            check_models(settings)
         prepare_database(settings)
         check_keys(settings, listening.getsockname()[0])
         supervisor = Supervisor(commands, tell=say)
@@ -98,6 +108,10 @@ def worker(
         raise typer.BadParameter(
             f"give one of {', '.join(map(repr, map(str, WorkerKind)))}", param_hint="--kind"
         )
+    if kind is not WorkerKind.CPU:
+        from cli.service import check_models
+
+        check_models(load_settings(), chat=kind is WorkerKind.CHAT)
     from cli.supervisor import module_command
 
     os.execv(sys.executable, module_command(f"workers.{kind}"))  # noqa: S606 - one of our own modules
