@@ -115,7 +115,7 @@ def submit(
         print_json(job)
     else:
         out.print(job["id"], highlight=False)
-        say(f"see `{our_name()} {'results' if wait else 'status'} {job['id']}`")
+        say(where_to_look(job, wait))
     if wait and job["state"] != "succeeded":
         raise typer.Exit(1)
 
@@ -181,6 +181,12 @@ def tasks(as_json: AsJson = False, api: Api = None) -> None:
     with open_client(api) as client:
         found = client.get("/v1/tasks")["items"]
     print_json(found) if as_json else out.print(tasks_table(found))
+
+
+def where_to_look(job: Json, waited: bool) -> str:
+    """Say which command shows more of a job."""
+    told = {"failed": "failures", "partial": "failures"}.get(job["state"], "results") if waited else "status"
+    return f"see `{our_name()} {told} {job['id']}`"
 
 
 def print_jobs(jobs: list[Json], as_json: bool) -> None:

@@ -61,6 +61,7 @@ def test_submit_waits_and_ends_as_the_job_does(run, api, job, row, state, exit_c
     assert done.exit_code == exit_code
     assert done.stdout.strip() == JOB_ID
     assert "12/12 s of audio" in done.stderr
+    assert ("earwitness failures" in done.stderr) == (state in ("partial", "failed"))
     assert "decode_failed: broken" in done.stderr
 
 
