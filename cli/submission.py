@@ -72,6 +72,17 @@ def source_of(uri: str, glob: str | None) -> Json:
     return {"uri": uri}
 
 
+def uploaded(source: Path | str, uri: str, glob: str | None) -> Json:
+    """Return what was named as a source, uploaded or not.
+
+    The API keeps only plain letters of a file's name: where that lost some, the name goes along as a note.
+    """
+    one = source_of(uri, glob)
+    if isinstance(source, Path) and not uri.endswith(f"/{source.name}"):
+        one["metadata"] = {"file": source.name.encode("utf-8", "replace").decode()}
+    return one
+
+
 def check_dry(sources: Sequence[Path | str]) -> None:
     """Refuse to try out local files: they would have to be uploaded for it; raises ``InvalidSource``."""
     if any(isinstance(source, Path) for source in sources):

@@ -43,7 +43,7 @@ def recordings_table(rows: Iterable[Json]) -> Table:
             _state(row["state"]),
             clock(recording.get("duration_ms")),
             clock(recording.get("speech_ms")),
-            plain("\n".join([row["uri"], recording.get("id") or "not found yet", *_remarks(row)])),
+            plain("\n".join([named(row), recording.get("id") or "not found yet", *_remarks(row)])),
         )
     return table
 
@@ -198,6 +198,12 @@ def _option(item: tuple[str, Json]) -> str:
 
 def _state(state: str) -> Text:
     return plain(state, _COLOURS.get(state, ""))
+
+
+def named(row: Json) -> str:
+    """Return the URI of a recording, with the name of the file that it was."""
+    file = row.get("metadata", {}).get("file")  # as `submit` notes it where the upload's name is another
+    return f"{row['uri']} ({file})" if file else str(row["uri"])
 
 
 def _remarks(row: Json) -> list[str]:

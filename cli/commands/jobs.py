@@ -19,12 +19,13 @@ from cli.submission import (
     check_dry,
     check_glob,
     dry_run_table,
-    source_of,
     sources_table,
+    uploaded,
 )
 from cli.tables import (
     annotations_table,
     jobs_table,
+    named,
     recordings_table,
     segments_table,
     summaries_table,
@@ -97,7 +98,7 @@ def submit(
     with open_client(api) as client:
         if any(isinstance(source, Path) for source in [*found, *lists]):
             client.dry_run(asked.body([{"uri": NO_UPLOAD}], tasks))
-        named = [source_of(uri, glob) for uri in upload_all(client, found)]
+        named = [uploaded(one, uri, glob) for one, uri in zip(found, upload_all(client, found), strict=True)]
         named += [{"manifest": uri} for uri in upload_all(client, lists)]
         body = asked.body(named, tasks)
         if dry_run:
@@ -163,7 +164,7 @@ def results(
         print_json(recordings)
         return
     for recording in recordings:
-        out.print(plain(f"\n{recording['uri']}", "bold"), highlight=False)
+        out.print(plain(f"\n{named(recording)}", "bold"), highlight=False)
         if recording["error"]:
             out.print(plain(f"{recording['error']['code']}: {recording['error']['message']}", "red"))
         if recording["summaries"]:
@@ -283,7 +284,8 @@ def _recordings(client: ApiClient, some_id: str) -> list[Json]:
 
 def _with_error(row: Json) -> Json:
     recording = row["recording"] or {"id": None, "uri": row["uri"], "error": None}
-    return {**recording, "error": recording["error"] or row["error"]}
+    more = {"metadata": row.get("metadata", {})}
+    return {**recording, **more, "error": recording["error"] or row["error"]}
 
 
 def _findings(client: ApiClient, recording: Json) -> dict[str, Any]:

@@ -140,3 +140,25 @@ def test_the_bad_lines_of_a_manifest_are_shown(run, api, job):
     assert "line 2: line_not_json: the line is no JSON" in done.stderr
     assert "9 lines were bad" in done.stderr
     assert "recording and what to know" not in done.stdout  # no head of an empty table
+
+
+def test_a_name_that_an_upload_cannot_keep_goes_along_as_a_note(run, api, job, row, tmp_path):
+    for name in ("録音.wav", "plain.wav"):
+        (tmp_path / name).touch()
+    uris = [(201, {"uri": f"upload://x/{name}"}) for name in ("plain.wav", "audio.wav")]
+    noted = {**row(), "metadata": {"file": "録音.wav"}}
+    api.answers = {
+        "POST /v1/uploads": uris,
+        "POST /v1/jobs": (202, job("queued")),
+        f"GET /v1/jobs/{JOB_ID}": job(),
+        f"GET /v1/jobs/{JOB_ID}/recordings": {"items": [noted], "next": None},
+    }
+    assert run("submit", tmp_path / "plain.wav", tmp_path / "録音.wav").exit_code == 0
+    assert api.sent()["sources"] == [
+        {"uri": "upload://x/plain.wav"},
+        {"uri": "upload://x/audio.wav", "metadata": {"file": "録音.wav"}},
+    ]
+    assert "(録音.wav)" in run("status", JOB_ID).stdout
+    for kind in ("segments", "summaries", "annotations"):
+        api.answers[f"GET /v1/recordings/{noted['recording']['id']}/{kind}"] = {"items": [], "next": None}
+    assert "(録音.wav)" in run("results", JOB_ID).stdout
