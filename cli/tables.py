@@ -78,6 +78,12 @@ def summaries_table(summaries: Iterable[Json]) -> Table:
     return table
 
 
+def _question(note: Json) -> list[str]:
+    """Return what an answer answers: a job may ask several questions."""
+    question = note.get("data", {}).get("question")
+    return [] if question is None else [question]
+
+
 def _counted(data: Json) -> list[str]:
     """Return how much was found where a summary counts it: a phrase that was said nowhere is not to look found."""
     units = {"words": "words", "utterances": "utterances", "count": "times"}
@@ -93,7 +99,7 @@ def annotations_table(annotations: Iterable[Json]) -> Table:
             clock(note["end_ms"]),
             str(note["channel"]),
             note["task"],
-            plain(note["text"] or note["label"] or ""),
+            plain("\n".join([*_question(note), note["text"] or note["label"] or ""])),
             plain(", ".join(note["flags"])),
         )
     return table

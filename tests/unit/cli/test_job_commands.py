@@ -248,6 +248,23 @@ def test_results_of_a_job_are_shown_with_words_and_annotations(run, api, job, ro
     assert "loop" in done.stdout
 
 
+def test_an_answer_stands_under_its_question(run, api, job, row):
+    answers = [
+        {**NOTE, "task": "ask", "text": "yes", "data": {"question": f"is it {it}?"}} for it in ("wet", "loud")
+    ]
+    api.answers = {
+        f"GET /v1/recordings/{RECORDING_ID}": row()["recording"],
+        f"GET /v1/jobs/{RECORDING_ID}": NOT_FOUND,
+        f"GET /v1/recordings/{RECORDING_ID}/segments": page(),
+        f"GET /v1/recordings/{RECORDING_ID}/annotations": page(*answers),
+        f"GET /v1/recordings/{RECORDING_ID}/summaries": page(),
+    }
+
+    words = run("results", RECORDING_ID).stdout.split()
+
+    assert [one for one in words if one in ("wet?", "loud?", "yes")] == ["wet?", "yes", "loud?", "yes"]
+
+
 @pytest.mark.parametrize(
     ("task", "data", "shown"),
     [
