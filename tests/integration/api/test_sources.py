@@ -229,7 +229,7 @@ def test_a_dry_run_says_why_a_manifest_would_bring_nothing_and_nothing_of_one_na
     at_archive, archive
 ):
     (archive / "empty").write_text("")
-    (archive / "bad").write_text("nonsense")
+    (archive / "bad").write_text(json.dumps("nonsense"))
     (archive / "list").write_text(folder_uri(archive / "0.wav"))
     manifests = [{"manifest": folder_uri(archive / name)} for name in ("empty", "bad", "list", "list")]
     errors = [one["error"] for one in try_out(at_archive, *manifests)["sources"]]
