@@ -18,6 +18,8 @@ from typing import BinaryIO
 
 from api.dry_run_views import DryRunView, SkippedView, SourceCountView
 from api.submissions import Source
+from db.expanding import NO_OBJECTS, why_nothing
+from db.states import SourceKind
 from pipeline.probe import probe
 from storage import ObjectInfo, ObjectStore, StorageError
 from storage.manifests import BadLine, ManifestLimits, read_manifest
@@ -92,12 +94,15 @@ class DryRun:
             if source.uri is not None:
                 self._name(source.uri)
                 continue
-            before = self._tally.objects
-            error = None
+            before, skipped = self._tally.objects, self._tally.skipped.total()
+            seen, error = 0, None
             try:
                 for _ in self._entries(source):
+                    seen += 1
                     if time.monotonic() > self._ends_at or self._tally.objects >= MAX_OBJECTS:
                         raise _OutOfTime
+                if self._tally.objects == before:
+                    error = _why_nothing(source, seen, self._tally.skipped.total() - skipped)
             except _OutOfTime:
                 complete = False
             except StorageError as caught:
@@ -247,6 +252,15 @@ class DryRun:
             file.write(self._store.read(one.uri, start, end, version=one.version))
         file.flush()
         return file
+
+
+def _why_nothing(source: Source, seen: int, skipped: int) -> str | None:
+    """Return the error that a job would have of a source that brings nothing."""
+    if source.prefix is None:
+        why = why_nothing(SourceKind.MANIFEST, None, seen=seen, skipped=0, lines_bad=skipped)
+    else:
+        why = why_nothing(SourceKind.PREFIX, source.glob, seen=seen, skipped=skipped, lines_bad=0)
+    return None if why is None else f"{NO_OBJECTS}: {source.prefix or source.manifest}: {why}"
 
 
 def _suffix(uri: str) -> str:

@@ -18,8 +18,8 @@ _LATER = Advice(True, "This passes with time: try again; if it comes back, look 
 
 ADVICE = {
     "input_not_found": Advice(False, "Check the key's spelling, and whether the object was uploaded; submit it again."),
-    "input_access_denied": Advice(False, "Let the service's credentials read the object, or its folder be listed in "
-                                  "EARWITNESS_FILE_ROOTS; then try again."),
+    "input_access_denied": Advice(False, "Let the workers' S3 credentials read the object, or its folder be "
+                                  "listed in EARWITNESS_FILE_ROOTS; then try again."),
     "input_wrong_region": Advice(False, "The bucket is in another region: set EARWITNESS_S3_REGION to it."),
     "input_archived": Advice(False, "Restore the object from its archive class; then try again."),
     "input_changed": Advice(True, "The object was replaced while it was read: try again once it stays as it is."),
@@ -52,6 +52,11 @@ ADVICE = {
     "pass_deadline": Advice(True, "The engine was too slow: see `earwitness workers`, then try again."),
     "engine_out_of_memory": Advice(True, "Lower EARWITNESS_PLACES on the GPU workers, then try again."),
     "reference_unavailable": Advice(False, "Submit the recording to compare with first."),
+    "no_objects": Advice(False, "Try the prefix, the glob or the manifest out with --dry-run, and submit it again."),
+    "manifest_not_text": Advice(False, "Write the manifest in UTF-8, plain or packed with gzip; submit it again."),
+    "manifest_invalid": Advice(False, "Correct the manifest as the message says; submit it again."),
+    "manifest_too_large": Advice(False, "Split the manifest, or raise EARWITNESS_MAX_MANIFEST_BYTES; submit it again."),
+    "too_many_objects": Advice(False, "Split the source over several jobs, or raise EARWITNESS_MAX_JOB_RECORDINGS."),
     "database_unavailable": _LATER,
     "internal_error": Advice(True, "A fault of ours: the worker's log has it; try again, then report it."),
 }  # fmt: skip

@@ -16,6 +16,8 @@ Submit recordings, ask what to find out about them, and query what was heard.
 2. Submit a job (`POST /v1/jobs`): sources and tasks.
 3. Watch it (`GET /v1/jobs/{job_id}`), and read what was found, here or by SQL.
 
+Where a key is needed, *Authorize* takes it (of `/v1/workers`, `/v1/queue` and `/metrics`: the operators' token).
+
 Every error is a problem document (RFC 9457) with a stable `code`.
 """.strip()
 
@@ -35,15 +37,18 @@ def operation_name(route: APIRoute) -> str:
 
 
 def describe_problems(app: FastAPI) -> None:
-    """Let ``app.openapi`` show problems under the media type that they are sent with."""
+    """Let ``app.openapi`` show problems under the media type that they are sent with, and where a key is taken."""
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
         if app.openapi_schema is None:
             schema = plain()
+            schema["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
             for operations in schema["paths"].values():
                 for operation in operations.values():
                     _name_media_type(operation["responses"])
+                    if {"401", "403"} & operation["responses"].keys():
+                        operation["security"] = [{}, {"bearer": []}]  # {}: on loopback it goes without
             app.openapi_schema = schema
         return app.openapi_schema
 

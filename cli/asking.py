@@ -1,6 +1,7 @@
 """Read tasks from the command line: ``caption``, ``transcribe:timestamps=word,language=en``, or options as JSON.
 
-A value with bars is a list, ``choices=yes|no``; a text with commas needs JSON: ``ask:{"question": "rain, or wind?"}``.
+A value with bars is a list, ``choices=yes|no``, also of one, ``references=ID|``; a text with commas needs JSON:
+``ask:{"question": "rain, or wind?"}``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 from cli.errors import InvalidTask
 
-FORM = "NAME or NAME:OPTION=VALUE,OPTION=VALUE or NAME:{JSON}"
+FORM = "NAME or NAME:OPTION=VALUE,OPTION=A|B or NAME:{JSON}"
 
 
 def parse_task(text: str) -> dict[str, Any]:
@@ -40,7 +41,7 @@ def _from_json(text: str, options: str) -> dict[str, Any]:
 def _value(text: str) -> Any:
     """Return true, false and numbers as such, texts between bars as a list, and anything else as text."""
     if "|" in text:
-        return [part.strip() for part in text.split("|")]
+        return [part.strip() for part in text.removesuffix("|").split("|")]
     try:
         value = json.loads(text)
     except json.JSONDecodeError:

@@ -15,7 +15,7 @@ from cli.errors import CliError, NotReadyInTime
 from cli.service import listen, prepare_database, service_commands, url_of, wait_until_ready
 from cli.supervisor import Supervisor
 from cli.tables import recordings_table
-from cli.terminal import out, plain, say
+from cli.terminal import our_name, out, plain, say
 from cli.watching import watch_jobs
 from samples import Sample, list_samples
 from settings import Settings, load_settings
@@ -145,7 +145,7 @@ def _show(settings: Settings, folder: Path, samples: Sequence[Sample]) -> None:
     out.print(plain("Where to look next", "bold"))
     out.print(plain(f"  sqlite3 {database} '{EXAMPLE_QUERY}'"), soft_wrap=True)
     out.print(
-        plain(f"  earwitness up --data-dir {folder}    # then http://127.0.0.1:8000/docs"), soft_wrap=True
+        plain(f"  {our_name()} up --data-dir {folder}    # then http://127.0.0.1:8000/docs"), soft_wrap=True
     )
     out.print(plain(f"  {folder / 'logs'}    # what the processes said"), soft_wrap=True)
     out.print(plain("  README.md, docs/api.md, docs/sql.md"))

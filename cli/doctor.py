@@ -56,7 +56,7 @@ def list_settings(settings: Settings) -> Iterator[tuple[str, str, bool]]:
     """Yield each setting's variable, its value with passwords masked, and whether that is the default."""
     for name, field in type(settings).model_fields.items():
         value = getattr(settings, name)
-        yield f"{PREFIX}{name.upper()}", mask(_shown(value)), value == field.default
+        yield f"{PREFIX}{name.upper()}", mask(shown(value)), value == field.default
 
 
 def mask(text: str) -> str:
@@ -64,9 +64,11 @@ def mask(text: str) -> str:
     return _PASSWORD_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value as its variable would be written."""
     if isinstance(value, tuple):
-        return ":".join(map(str, value))
+        separator = "," if all(isinstance(one, float) for one in value) else ":"  # numbers; else paths
+        return separator.join(map(str, value))
     return "" if value is None else str(value)
 
 
@@ -216,7 +218,8 @@ def _workers(settings: Settings) -> Iterator[Finding]:
             )
 
 
-def _model(settings: Settings) -> Iterator[Finding]:
+def examine_models(settings: Settings) -> Iterator[Finding]:
+    """Yield what is found of the models that the settings name."""
     yield from _checkpoint("model", settings.model, f"{PREFIX}MODEL")
     if settings.chat_model:
         yield from _checkpoint("chat model", settings.chat_model, f"{PREFIX}CHAT_MODEL")
@@ -271,7 +274,7 @@ def _sandbox(settings: Settings) -> Iterator[Finding]:
     """Confine a process as the decoder does, and say what that took away from it."""
     try:
         asked = subprocess.run(  # noqa: S603 - our own interpreter and module
-            [sys.executable, "-c", _CONFINE], capture_output=True, timeout=TIMEOUT_SECONDS, check=True
+            [sys.executable, "-P", "-c", _CONFINE], capture_output=True, timeout=TIMEOUT_SECONDS, check=True
         )
         confined = json.loads(asked.stdout)
     except (subprocess.SubprocessError, json.JSONDecodeError) as error:
@@ -293,7 +296,7 @@ _LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _disk,
     _broker,
     _workers,
-    _model,
+    examine_models,
     _packages,
     _sandbox,
 )

@@ -29,7 +29,8 @@ class ApiProblem(CliError):
         self.status = int(problem.get("status", 0))
         fields = [f"  {error['field']}: {error['message']}" for error in problem.get("errors", [])]
         head = f"{problem.get('title', 'The API refused')} ({problem.get('code', self.status)})"
-        super().__init__("\n".join([head, *(fields or [f"  {problem.get('detail', '')}"])]))
+        hint = ["  This command sends what is in EARWITNESS_API_KEY."] if self.status == 401 else []
+        super().__init__("\n".join([head, *(fields or [f"  {problem.get('detail', '')}"]), *hint]))
 
 
 class InvalidTask(CliError):
@@ -84,6 +85,12 @@ class UnknownGpu(CliError):
     """A GPU was asked for that is not there."""
 
     code = "unknown_gpu"
+
+
+class NoModel(CliError):
+    """A model that the settings name is not there, so its worker could not start."""
+
+    code = "no_model"
 
 
 class NoKeys(CliError):

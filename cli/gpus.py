@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from cli.errors import NoGpu, UnknownGpu
-from cli.supervisor import Command
+from cli.supervisor import Command, module_command
 from settings import PREFIX
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -21,7 +21,7 @@ def count_devices() -> int:
     """Say how many GPUs torch sees here, 0 where it sees none or cannot be asked."""
     try:
         asked = subprocess.run(  # noqa: S603 - our own interpreter
-            [sys.executable, "-c", _COUNT], capture_output=True, timeout=ASK_SECONDS, check=True
+            [sys.executable, "-P", "-c", _COUNT], capture_output=True, timeout=ASK_SECONDS, check=True
         )
     except subprocess.SubprocessError:
         return 0
@@ -57,7 +57,7 @@ def worker_commands(kind: str, gpus: Sequence[str]) -> list[Command]:
     return [
         Command(
             f"{kind} worker on GPU {gpu}",
-            [sys.executable, "-m", f"workers.{kind}"],
+            module_command(f"workers.{kind}"),
             env={VISIBLE: gpu, f"{PREFIX}DEVICE": "cuda"},
         )
         for gpu in gpus

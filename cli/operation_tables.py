@@ -14,14 +14,15 @@ from cli.terminal import plain
 
 def failures_table(failures: Iterable[Json]) -> Table:
     """Return one row for each failure."""
-    table = _table("job", "code", "retry", "source, message and what to do")
+    table = _table("code", "retry", "source, message and what to do")
     for job_id, rows in groupby(failures, key=lambda row: row["job_id"]):
-        for number, row in enumerate(rows):
+        table.add_row("", "", plain(f"job {job_id}", "bold"))  # in a column of its own it would leave no room
+        for row in rows:
+            uri = row["uri"]
             table.add_row(
-                job_id if number == 0 else "",
                 plain(row["code"], "red" if row["state"] == "failed" else "yellow"),
                 "helps" if row["retry_helps"] else "no",
-                plain("\n".join([row["uri"], row["message"], row["action"]])),
+                plain("\n".join([uri, row["message"].removeprefix(f"{uri}: "), f"-> {row['action']}"])),
             )
     return table
 
@@ -82,6 +83,5 @@ def duration(seconds: float | None) -> str:
 def _table(*columns: str) -> Table:
     table = Table(box=None)
     for column in columns:
-        whole = column in ("job", "code")  # to be copied in one piece
-        table.add_column(column, overflow="fold", no_wrap=whole, min_width=36 if column == "job" else None)
+        table.add_column(column, overflow="fold", no_wrap=column == "code")  # to be copied in one piece
     return table

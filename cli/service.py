@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cli.client import ApiClient
-from cli.errors import MissingPackages, NoKeys, NotReadyInTime, PortTaken
-from cli.supervisor import Command, Supervisor
+from cli.errors import MissingPackages, NoKeys, NoModel, NotReadyInTime, PortTaken
+from cli.supervisor import Command, Supervisor, module_command
 from settings import PREFIX, Settings
 
 READY_SECONDS = 60.0
@@ -78,7 +77,7 @@ def service_commands(
     return [
         Command(
             name,
-            [sys.executable, "-m", *argv],
+            module_command(*argv),
             env=env,
             log=None if log_dir is None else log_dir / f"{name.lower().replace(' ', '-')}.log",
             keep_fds=fds,
@@ -111,6 +110,18 @@ def prepare_database(settings: Settings) -> None:
             check_schema(database)
     finally:
         database.close()
+
+
+def check_models(settings: Settings, *, chat: bool | None = None) -> None:
+    """Raise ``NoModel`` for a model that no worker could load: it would end and start again for ever.
+
+    ``chat`` says which of the two to look at; None is both.
+    """
+    from cli.doctor import Level, examine_models
+
+    for finding in examine_models(settings):
+        if finding.level is Level.FAIL and chat in (None, finding.what == "chat model"):
+            raise NoModel(f"{finding.what}: {finding.fact}: {finding.fix}")
 
 
 def check_keys(settings: Settings, host: str) -> bool:

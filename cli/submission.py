@@ -9,10 +9,13 @@ from pathlib import Path
 
 from rich.table import Table
 
+from api.failure_advice import ADVICE
 from cli.client import Json
 from cli.errors import InvalidSource
 from cli.terminal import plain
 
+# Stands for files before they are uploaded: a dry run of it says what is wrong with all else that was asked.
+NO_UPLOAD = "upload://00000000-0000-7000-8000-000000000000/none"
 _WHOLE_BUCKET = re.compile(r"s3://[^/]+/?")
 
 
@@ -25,6 +28,8 @@ class Asked:
     tracking: str | None = None
     if_seen: str | None = None
     metadata: Sequence[str] = ()  # NAME=VALUE
+    webhook: str | None = None
+    if_no_worker: str | None = None
 
     def body(self, sources: list[Json], tasks: list[Json]) -> Json:
         """Return the job as the API takes it."""
@@ -38,6 +43,8 @@ class Asked:
             "tracking": self.tracking,
             "if_seen": self.if_seen,
             "metadata": parse_metadata(self.metadata) or None,
+            "webhook": self.webhook,
+            "if_no_worker": self.if_no_worker,
         }
         return job | {name: value for name, value in more.items() if value is not None}
 
@@ -65,11 +72,31 @@ def source_of(uri: str, glob: str | None) -> Json:
     return {"uri": uri}
 
 
+def uploaded(source: Path | str, uri: str, glob: str | None) -> Json:
+    """Return what was named as a source, uploaded or not.
+
+    The API keeps only plain letters of a file's name: where that lost some, the name goes along as a note.
+    """
+    one = source_of(uri, glob)
+    if isinstance(source, Path) and not uri.endswith(f"/{source.name}"):
+        one["metadata"] = {"file": source.name.encode("utf-8", "replace").decode()}
+    return one
+
+
 def check_dry(sources: Sequence[Path | str]) -> None:
     """Refuse to try out local files: they would have to be uploaded for it; raises ``InvalidSource``."""
     if any(isinstance(source, Path) for source in sources):
         raise InvalidSource(
             "--dry-run looks at s3:// and file:// sources and manifests: local files would be uploaded first"
+        )
+
+
+def check_glob(glob: str | None, sources: Sequence[Path | str]) -> None:
+    """Refuse a glob where there is no prefix for it; raises ``InvalidSource``."""
+    if glob is not None and (not sources or any(isinstance(source, Path) for source in sources)):
+        raise InvalidSource(
+            "--glob says which objects below s3:// and file:// prefixes: for local files write the pattern as the "
+            "source, as in 'calls/**/*.wav'"
         )
 
 
@@ -89,7 +116,8 @@ def dry_run_table(found: Json) -> Table:
         table.add_row("left out", plain(f"{one['count']}: {_reason(one)}"))
     for source in found["sources"]:
         if source["error"]:
-            table.add_row("error", plain(f"{source['uri']}: {source['error']}", "red"))
+            where = "" if source["uri"] in source["error"] else f"{source['uri']}: "
+            table.add_row("error", plain(f"{where}{source['error']}", "red"))
     if not found["complete"]:
         table.add_row("", plain("the time for a dry run was up before all was counted"))
     return table
@@ -103,14 +131,16 @@ def _hours(found: Json, least: str) -> str:
 
 
 def _reason(one: Json) -> str:
-    return f"{one['code']}, such as {', '.join(one['examples'][:2])}" if one["examples"] else str(one["code"])
+    such = f", such as {', '.join(one['examples'][:2])}" if one["examples"] else ""
+    advice = ADVICE.get(one["code"])
+    return f"{one['code']}{such}" + (f"\n-> {advice.action}" if advice else "")
 
 
 def sources_table(sources: Iterable[Json]) -> Table:
     """Return one row for each prefix and manifest of a job."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for name in ("state", "seen", "taken", "skipped", "bad lines", "source"):
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for one in sources:
         error = one["error"]
         named = one["uri"] + (f" {one['glob']}" if one["glob"] else "")

@@ -32,6 +32,11 @@ class Command:
     keep_fds: Sequence[int] = ()
 
 
+def module_command(module: str, *argv: str) -> list[str]:
+    """Return how to run one of our modules: -P, since a db.py or samples/ of the user's folder would go before ours."""
+    return [sys.executable, "-P", "-m", module, *argv]
+
+
 class _Child:
     """One command and its present process."""
 
@@ -48,7 +53,7 @@ class _Child:
         log = None if self.command.log is None else open(self.command.log, "ab")  # noqa: SIM115 - closed below
         try:
             self.process = subprocess.Popen(  # noqa: S603 - our own commands
-                [sys.executable, "-m", "cli.tether", str(os.getpid()), *self.command.argv],
+                module_command("cli.tether", str(os.getpid()), *self.command.argv),
                 env={**os.environ, **self.command.env},
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -20,7 +20,7 @@ _COLOURS = {"succeeded": "green", "partial": "yellow", "failed": "red", "cancell
 
 def jobs_table(jobs: Iterable[Json]) -> Table:
     """Return one row for each job."""
-    table = _table("job", "state", "recordings", "failed", "accepted")
+    table = _table("job", "state", "heard", "failed", "accepted, UTC", edge=False)  # fits into 80 columns
     for job in jobs:
         counts = job["recordings"]
         finished = counts["succeeded"] + counts["partial"]
@@ -29,7 +29,7 @@ def jobs_table(jobs: Iterable[Json]) -> Table:
             _state(job["state"]),
             f"{finished}/{counts['total']}",
             str(counts["failed"]),
-            job["created_at"][:19].replace("T", " "),
+            job["created_at"][5:16].replace("T", " "),
         )
     return table
 
@@ -43,7 +43,7 @@ def recordings_table(rows: Iterable[Json]) -> Table:
             _state(row["state"]),
             clock(recording.get("duration_ms")),
             clock(recording.get("speech_ms")),
-            plain("\n".join([row["uri"], recording.get("id") or "not found yet", *_remarks(row)])),
+            plain("\n".join([named(row), recording.get("id") or "not found yet", *_remarks(row)])),
         )
     return table
 
@@ -72,10 +72,22 @@ def summaries_table(summaries: Iterable[Json]) -> Table:
         share = summary["confidence"]
         table.add_row(
             summary["task"],
-            plain(summary["text"] or summary["label"] or ""),
+            plain(" ".join([summary["text"] or summary["label"] or "", *_counted(summary["data"])]).strip()),
             "" if share is None else f"{100 * share:.0f} %",
         )
     return table
+
+
+def _question(note: Json) -> list[str]:
+    """Return what an answer answers: a job may ask several questions."""
+    question = note.get("data", {}).get("question")
+    return [] if question is None else [question]
+
+
+def _counted(data: Json) -> list[str]:
+    """Return how much was found where a summary counts it: a phrase that was said nowhere is not to look found."""
+    units = {"words": "words", "utterances": "utterances", "count": "times"}
+    return [f"({data[name]} {unit})" for name, unit in units.items() if isinstance(data.get(name), int)]
 
 
 def annotations_table(annotations: Iterable[Json]) -> Table:
@@ -87,7 +99,7 @@ def annotations_table(annotations: Iterable[Json]) -> Table:
             clock(note["end_ms"]),
             str(note["channel"]),
             note["task"],
-            plain(note["text"] or note["label"] or ""),
+            plain("\n".join([*_question(note), note["text"] or note["label"] or ""])),
             plain(", ".join(note["flags"])),
         )
     return table
@@ -169,9 +181,9 @@ def deliveries_table(deliveries: Iterable[Json]) -> Table:
     return table
 
 
-def _table(*columns: str) -> Table:
+def _table(*columns: str, edge: bool = True) -> Table:
     """Return a table that cuts nothing: job ids stay in one piece, texts go on in the next line."""
-    table = Table(box=None)
+    table = Table(box=None, pad_edge=edge)
     for column in columns:
         whole = column in ("job", "webhook", "delivery")
         table.add_column(column, overflow="fold", no_wrap=whole, min_width=36 if whole else None)
@@ -194,7 +206,19 @@ def _state(state: str) -> Text:
     return plain(state, _COLOURS.get(state, ""))
 
 
+def named(row: Json) -> str:
+    """Return the URI of a recording, with the name of the file that it was."""
+    file = row.get("metadata", {}).get("file")  # as `submit` notes it where the upload's name is another
+    return f"{row['uri']} ({file})" if file else str(row["uri"])
+
+
 def _remarks(row: Json) -> list[str]:
     error = row["error"] or (row["recording"] or {}).get("error")
-    remarks = [] if error is None else [f"{error['code']}: {error['message']}"]
-    return [*remarks, *(row["recording"] or {}).get("warnings", [])]
+    remarks = [] if error is None else [_told(error)]
+    return list(dict.fromkeys([*remarks, *(row["recording"] or {}).get("warnings", [])]))
+
+
+def _told(error: Json) -> str:
+    """Return an error as text; some messages begin with their code already, as warnings do."""
+    code, message = error["code"], error["message"]
+    return str(message) if message.startswith(f"{code}: ") else f"{code}: {message}"

@@ -31,6 +31,8 @@ class _AudioSeconds(ProgressColumn):
     def render(self, task: Task) -> Text:
         if task.total is None:
             return Text("measuring", no_wrap=True)
+        if not task.total:
+            return Text("no audio", no_wrap=True)
         rtfx = task.completed / task.elapsed if task.elapsed else 0.0
         return Text(f"{task.completed:.0f}/{task.total:.0f} s of audio, {rtfx:.0f}x", no_wrap=True)
 
@@ -68,7 +70,7 @@ def watch_jobs(
                 known = job["progress"]["audio_seconds_total"]
                 bars.update(
                     row,
-                    total=known if known > 0 else (1 if job["state"] in FINAL_STATES else None),
+                    total=known if known > 0 or job["state"] in FINAL_STATES else None,
                     completed=job["progress"]["audio_seconds_done"],
                     description=f"{job_ids[job_id]} {job['state']}{_listing(job)}",
                 )

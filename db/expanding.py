@@ -144,21 +144,26 @@ def _keep_errors(session: Session, claim: Claim, errors: Sequence[NewSourceError
 def _emptiness(source: JobSource) -> tuple[str, str] | None:
     if source.objects_taken:
         return None
-    if source.kind == SourceKind.MANIFEST:
-        what = "its manifest names nothing"
-        if source.lines_bad:
-            what = f"none of its {source.objects_seen} lines could be taken: see its errors"
-        elif source.objects_seen:
-            return None  # the job has them all already
-    elif not source.objects_seen:
-        what = "nothing lies under this prefix: a folder's prefix ends with a slash"
-    elif source.objects_skipped < source.objects_seen:
+    why = why_nothing(
+        source.kind,
+        source.glob,
+        seen=source.objects_seen,
+        skipped=source.objects_skipped,
+        lines_bad=source.lines_bad,
+    )
+    return None if why is None else (NO_OBJECTS, f"{source.uri}: {why}")
+
+
+def why_nothing(kind: str, glob: str | None, *, seen: int, skipped: int, lines_bad: int) -> str | None:
+    """Say why a source gave nothing; None where all it has came from an earlier one."""
+    if kind == SourceKind.MANIFEST:
+        if lines_bad:
+            return f"none of its {seen} lines could be taken: see its errors"
+        return None if seen else "its manifest names nothing"
+    if not seen:
+        return "nothing lies under this prefix: check its spelling"
+    if skipped < seen:
         return None
-    elif source.glob is not None:
-        what = f"none of its {source.objects_seen} objects fits the glob {source.glob}"
-    else:
-        what = (
-            f"none of its {source.objects_seen} objects is audio by its name: "
-            "give a glob that says which to take"
-        )
-    return NO_OBJECTS, f"{source.uri}: {what}"
+    if glob is not None:
+        return f"none of its {seen} objects fits the glob {glob}"
+    return f"none of its {seen} objects is audio by its name: give a glob that says which to take"

@@ -151,7 +151,10 @@ class _CheckedNetwork(httpcore.NetworkBackend):
             raise UnresolvedHost(f"{host} leads to no address")
         # One closed address among open ones is refused too: such a name is a trap, or a mistake.
         if not self._options.allow_private and not all(map(is_public, found)):
-            raise RefusedAddress(f"{host} leads into a private network, which this service does not post to")
+            raise RefusedAddress(
+                f"{host} leads into a private network, which this service does not post to without "
+                "EARWITNESS_WEBHOOK_ALLOW_PRIVATE=true"
+            )
         return found
 
 

@@ -13,6 +13,8 @@ from webhooks.errors import InvalidWebhookUrl
 MAX_URL_CHARACTERS = 2_048
 PUBLIC_PORTS = (443, 8443)
 
+# Said to whoever registers, who on a machine of their own is the operator too.
+_LIFT = "for receivers of your own network the service needs EARWITNESS_WEBHOOK_ALLOW_PRIVATE=true"
 _HOST_NAME = re.compile(
     r"[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?(\.[A-Za-z0-9_]([A-Za-z0-9_-]*[A-Za-z0-9_])?)*\.?"
 )
@@ -53,7 +55,11 @@ def read_url(url: str, *, allow_private: bool) -> Target:
     except ValueError as error:
         raise InvalidWebhookUrl(f"this is no URL: {error}") from None
     if parts.scheme not in (("https", "http") if allow_private else ("https",)):
-        raise InvalidWebhookUrl("a webhook is an https:// URL" + (" or http://" if allow_private else ""))
+        raise InvalidWebhookUrl(
+            "a webhook is an https:// or http:// URL"
+            if allow_private
+            else f"a webhook is an https:// URL; {_LIFT}"
+        )
     if "@" in parts.netloc:
         raise InvalidWebhookUrl("the URL may hold no user or password: messages are signed instead")
     if "#" in url:
@@ -79,10 +85,11 @@ def _is_host(host: str, *, bracketed: bool) -> bool:
 
 def _refuse_private(host: str, port: int) -> None:
     if port not in PUBLIC_PORTS:
-        raise InvalidWebhookUrl(f"port {port} is not accepted: use {' or '.join(map(str, PUBLIC_PORTS))}")
+        ports = " or ".join(map(str, PUBLIC_PORTS))
+        raise InvalidWebhookUrl(f"port {port} is not accepted: use {ports}; {_LIFT}")
     try:
         ip_address(host)
     except ValueError:
         return  # a name: its addresses are looked at when it is resolved
     if not is_public(host):
-        raise InvalidWebhookUrl(f"{host} lies in a private network")
+        raise InvalidWebhookUrl(f"{host} lies in a private network; {_LIFT}")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.errors import MissingPackages
+from cli.supervisor import module_command
 
 
 def bench(
@@ -47,4 +48,4 @@ def bench(
         "seconds": seconds,
     }
     given = [f"--{name}={value}" for name, value in options.items() if value is not None]
-    os.execv(sys.executable, [sys.executable, "-m", "workers.bench", *given])  # noqa: S606 - a module of ours
+    os.execv(sys.executable, module_command("workers.bench", *given))  # noqa: S606 - a module of ours

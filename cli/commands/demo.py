@@ -16,7 +16,7 @@ def demo(
         Path | None, typer.Option(help="Folder to keep the demo in; by default a new one in the data folder.")
     ] = None,
 ) -> None:
-    """Hear the bundled samples with an untrained model, and read the answers by SQL. Takes half a minute."""
+    """Hear the bundled samples with the mini model, read the answers by SQL, and see what was wrong."""
     from cli.demo import run_demo
 
     run_demo(data_dir or new_folder(load_settings().data_dir))

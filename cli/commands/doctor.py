@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typer
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from cli.terminal import out, plain
@@ -17,7 +17,7 @@ def doctor() -> None:
     from cli.doctor import Level, examine, list_settings
 
     settings = load_settings()
-    table = Table("setting", "value", "", box=None)
+    table = Table("setting", Column("value", overflow="fold"), "", box=None)
     for name, value, is_default in list_settings(settings):
         table.add_row(
             name, plain(value or "-"), plain("default" if is_default else "set", "dim" if is_default else "")

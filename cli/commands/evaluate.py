@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from cli.errors import CliError, MissingPackages
+from cli.supervisor import module_command
 
 PACKAGES = ("rapidfuzz", "sacrebleu")
 
@@ -69,5 +70,5 @@ def evaluate(
         "device": device,
     }
     given = [f"--{name}={value}" for name, value in options.items() if value is not None]
-    command = [sys.executable, "-m", "workers.evaluate", *given, "--", evaluation.name, os.fspath(data)]
+    command = module_command("workers.evaluate", *given, "--", evaluation.name, os.fspath(data))
     os.execv(sys.executable, command)  # noqa: S606 - a module of ours

@@ -8,7 +8,7 @@ import typer
 
 from cli.asking import FORM, parse_task
 from cli.client import Json
-from cli.commands.jobs import Api, AsJson, open_client
+from cli.commands.jobs import Api, AsJson, open_client, where_to_look
 from cli.tables import jobs_table
 from cli.terminal import out, print_json, say
 from cli.watching import watch_jobs
@@ -65,6 +65,6 @@ def _new_job(path: str, body: dict[str, Any], wait: bool, as_json: bool, api: st
         print_json(job)
     else:
         out.print(job["id"], highlight=False)
-        say(f"see `earwitness {'results' if wait else 'status'} {job['id']}`")
+        say(where_to_look(job, wait))
     if wait and job["state"] != "succeeded":
         raise typer.Exit(1)

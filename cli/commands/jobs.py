@@ -13,21 +13,31 @@ from cli.asking import FORM, parse_task
 from cli.client import ApiClient, Json
 from cli.errors import ApiProblem, InvalidSource
 from cli.sources import find_sources
-from cli.submission import Asked, check_dry, dry_run_table, source_of, sources_table
+from cli.submission import (
+    NO_UPLOAD,
+    Asked,
+    check_dry,
+    check_glob,
+    dry_run_table,
+    sources_table,
+    uploaded,
+)
 from cli.tables import (
     annotations_table,
     jobs_table,
+    named,
     recordings_table,
     segments_table,
     summaries_table,
     tasks_table,
 )
-from cli.terminal import err, out, plain, print_json, say
+from cli.terminal import err, our_name, out, plain, print_json, say
 from cli.watching import FINAL_STATES, watch_jobs
 from settings import load_settings
 
 Api = Annotated[str | None, typer.Option("--api", help="URL of the API; by default that of the settings.")]
 MOST_ROWS = 200  # of a job's recordings on a terminal
+MOST_LINES = 5  # of a manifest's bad lines
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
 
 
@@ -79,17 +89,18 @@ def submit(
     found, lists = find_sources(sources or []), find_sources(manifest or [])
     if not found and not lists:
         raise InvalidSource("there is nothing to submit: name files, folders, URIs, or a --manifest")
-    asked = Asked(channels, priority, tracking, if_seen, metadata or ())
+    asked = Asked(channels, priority, tracking, if_seen, metadata or (), webhook, if_no_worker)
     asked.body([], [])  # what is not written well is said before anything is uploaded
+    check_glob(glob, found)
     if dry_run:
         check_dry(found)
     tasks = [parse_task(text) for text in task or ["transcribe"]]
     with open_client(api) as client:
-        named = [source_of(uri, glob) for uri in upload_all(client, found)]
+        if any(isinstance(source, Path) for source in [*found, *lists]):
+            client.dry_run(asked.body([{"uri": NO_UPLOAD}], tasks))
+        named = [uploaded(one, uri, glob) for one, uri in zip(found, upload_all(client, found), strict=True)]
         named += [{"manifest": uri} for uri in upload_all(client, lists)]
         body = asked.body(named, tasks)
-        body |= {} if webhook is None else {"webhook": webhook}
-        body |= {} if if_no_worker is None else {"if_no_worker": if_no_worker}
         if dry_run:
             counted = client.dry_run(body)
             print_json(counted) if as_json else out.print(dry_run_table(counted), highlight=False)
@@ -105,7 +116,7 @@ def submit(
         print_json(job)
     else:
         out.print(job["id"], highlight=False)
-        say(f"see `earwitness {'results' if wait else 'status'} {job['id']}`")
+        say(where_to_look(job, wait))
     if wait and job["state"] != "succeeded":
         raise typer.Exit(1)
 
@@ -119,11 +130,12 @@ def status(
     """Say how far jobs are: all of them in short, or one with its recordings and errors."""
     with open_client(api) as client:
         if job_id is None:
-            jobs = client.get("/v1/jobs", limit=limit)["items"]
-            print_json(jobs) if as_json else out.print(jobs_table(jobs))
+            print_jobs(client.get("/v1/jobs", limit=limit)["items"], as_json)
             return
         job = client.get(f"/v1/jobs/{job_id}")
         rows = list(_rows(client, job, all_of_them=as_json))
+        if not as_json:
+            _print_sources(client, job)
     if as_json:
         print_json({**job, "items": rows})
         return
@@ -135,9 +147,9 @@ def status(
         highlight=False,
     )
     _say_warnings(job)
-    _print_sources(job)
     _say_what_is_left_out(job, len(rows))
-    out.print(recordings_table(rows))
+    if rows:
+        out.print(recordings_table(rows))
 
 
 def results(
@@ -152,7 +164,7 @@ def results(
         print_json(recordings)
         return
     for recording in recordings:
-        out.print(plain(f"\n{recording['uri']}", "bold"), highlight=False)
+        out.print(plain(f"\n{named(recording)}", "bold"), highlight=False)
         if recording["error"]:
             out.print(plain(f"{recording['error']['code']}: {recording['error']['message']}", "red"))
         if recording["summaries"]:
@@ -170,6 +182,20 @@ def tasks(as_json: AsJson = False, api: Api = None) -> None:
     with open_client(api) as client:
         found = client.get("/v1/tasks")["items"]
     print_json(found) if as_json else out.print(tasks_table(found))
+
+
+def where_to_look(job: Json, waited: bool) -> str:
+    """Say which command shows more of a job."""
+    told = {"failed": "failures", "partial": "failures"}.get(job["state"], "results") if waited else "status"
+    return f"see `{our_name()} {told} {job['id']}`"
+
+
+def print_jobs(jobs: list[Json], as_json: bool) -> None:
+    """Print jobs for people or for programs."""
+    if not jobs and not as_json:
+        say("there is no job")
+        return
+    print_json(jobs) if as_json else out.print(jobs_table(jobs))
 
 
 def upload_all(client: ApiClient, sources: list[Path | str]) -> list[str]:
@@ -203,10 +229,11 @@ def open_client(api: str | None) -> ApiClient:
 
 
 def _print_rows(client: ApiClient, job: Json) -> None:
-    _print_sources(job)
+    _print_sources(client, job)
     rows = list(_rows(client, job))
     _say_what_is_left_out(job, len(rows))
-    err.print(recordings_table(rows))
+    if rows:
+        err.print(recordings_table(rows))
 
 
 def _say_warnings(job: Json) -> None:
@@ -214,9 +241,17 @@ def _say_warnings(job: Json) -> None:
         say(warning.partition(": ")[2] or warning)
 
 
-def _print_sources(job: Json) -> None:
+def _print_sources(client: ApiClient, job: Json) -> None:
+    """Show prefixes and manifests, and the first lines of manifests that could not be taken."""
     if job.get("sources"):
         err.print(sources_table(job["sources"]))
+    for source in job.get("sources", ()):
+        if source["lines_bad"]:
+            path = f"/v1/jobs/{job['id']}/sources/{source['id']}/errors"
+            for line in client.get(path, limit=MOST_LINES)["items"]:
+                err.print(plain(f"  line {line['line']}: {line['code']}: {line['message']}"), soft_wrap=True)
+            if source["lines_bad"] > MOST_LINES:
+                say(f"  {source['lines_bad']} lines were bad; GET {path} has the first thousand")
 
 
 def _rows(client: ApiClient, job: Json, *, all_of_them: bool = False) -> Iterator[Json]:
@@ -249,7 +284,8 @@ def _recordings(client: ApiClient, some_id: str) -> list[Json]:
 
 def _with_error(row: Json) -> Json:
     recording = row["recording"] or {"id": None, "uri": row["uri"], "error": None}
-    return {**recording, "error": recording["error"] or row["error"]}
+    more = {"metadata": row.get("metadata", {})}
+    return {**recording, **more, "error": recording["error"] or row["error"]}
 
 
 def _findings(client: ApiClient, recording: Json) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -16,8 +17,9 @@ import typer
 
 from cli.client import ApiClient
 from cli.errors import MissingPackages
-from cli.terminal import say
+from cli.terminal import our_name, say
 from settings import Settings, load_settings
+from settings.logs import configure_logging
 
 PAUSE_SECONDS = 0.2  # between two looks at the processes
 MARGIN_SECONDS = 10.0  # for workers to give back what did not end within their own grace
@@ -44,27 +46,38 @@ def up(
     ] = True,
 ) -> None:
     """Start the API and the workers, and keep them running until Ctrl-C or SIGTERM."""
-    from cli.service import check_keys, listen, prepare_database, service_commands, url_of, wait_until_ready
+    from cli.service import (
+        check_keys,
+        check_models,
+        listen,
+        prepare_database,
+        service_commands,
+        url_of,
+        wait_until_ready,
+    )
     from cli.supervisor import Supervisor
 
     settings = _settings(api_host=host, api_port=port, data_dir=data_dir)
+    tell = _teller(settings)
     with _stop_on_signals() as stop, listen(settings.api_host, settings.api_port) as listening:
         commands = service_commands(settings, listening, model_worker=model_worker)
+        if model_worker:
+            check_models(settings)
         prepare_database(settings)
         check_keys(settings, listening.getsockname()[0])
-        supervisor = Supervisor(commands, tell=say)
+        supervisor = Supervisor(commands, tell=tell)
         url = url_of(listening)
         try:
             supervisor.start()
             with ApiClient(url) as client:
                 if wait_until_ready(client, supervisor, stopped=stop.is_set):
-                    _greet(settings, url, model_worker)
+                    _greet(settings, url, model_worker, tell)
             while not stop.wait(PAUSE_SECONDS):
                 supervisor.poll()
-            say("stopping")
+            tell("stopping")
         finally:
             supervisor.stop(settings.drain_seconds + MARGIN_SECONDS)
-    say("stopped")
+    tell("stopped")
 
 
 def api(
@@ -98,7 +111,13 @@ def worker(
         raise typer.BadParameter(
             f"give one of {', '.join(map(repr, map(str, WorkerKind)))}", param_hint="--kind"
         )
-    os.execv(sys.executable, [sys.executable, "-m", f"workers.{kind}"])  # noqa: S606 - one of our own modules
+    if kind is not WorkerKind.CPU:
+        from cli.service import check_models
+
+        check_models(load_settings(), chat=kind is WorkerKind.CHAT)
+    from cli.supervisor import module_command
+
+    os.execv(sys.executable, module_command(f"workers.{kind}"))  # noqa: S606 - one of our own modules
 
 
 def _work_on(gpus: str, kind: WorkerKind) -> None:
@@ -109,23 +128,32 @@ def _work_on(gpus: str, kind: WorkerKind) -> None:
 
     if missing := missing_packages(MODEL_PACKAGES):
         raise MissingPackages(f"missing Python packages: {', '.join(missing)}. Run pip install -e '.[gpu]'")
-    load_settings()  # a wrong value is said once, and not by every worker
+    tell = _teller(load_settings())  # a wrong value is said once, and not by every worker
     with _stop_on_signals() as stop:
         commands = worker_commands(kind, choose_gpus(gpus, list_gpus()))
-        supervisor = Supervisor(commands, tell=say)
+        supervisor = Supervisor(commands, tell=tell)
         try:
             supervisor.start()
-            say(f"started {', '.join(supervisor.pids)}")
+            tell(f"started {', '.join(supervisor.pids)}")
             while not stop.wait(PAUSE_SECONDS):
                 supervisor.poll()
-            say("stopping")
+            tell("stopping")
         finally:
             supervisor.stop()
-    say("stopped")
+    tell("stopped")
 
 
 def _settings(**overrides: Any) -> Settings:
     return load_settings(**{name: value for name, value in overrides.items() if value is not None})
+
+
+def _teller(settings: Settings) -> Callable[[str], None]:
+    """Return what tells of the processes: where the log is JSON, our lines among theirs are JSON too."""
+    if settings.log != "json":
+        return say
+    configure_logging(settings.log_level, "json")
+    logger = logging.getLogger("cli.service")
+    return lambda message: logger.log(max(logging.INFO, logger.getEffectiveLevel()), message)
 
 
 @contextmanager
@@ -141,7 +169,7 @@ def _stop_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _greet(settings: Settings, url: str, model_worker: bool) -> None:
+def _greet(settings: Settings, url: str, model_worker: bool, tell: Callable[[str], None]) -> None:
     """Say where everything is, each in a line that can be copied."""
     from sqlalchemy import make_url
 
@@ -154,7 +182,7 @@ def _greet(settings: Settings, url: str, model_worker: bool) -> None:
         "objects": settings.resolved_storage_url,
         **({"chat model": settings.chat_model} if settings.chat_model and model_worker else {}),
         "model": heard_by if model_worker else "none here: run `earwitness worker --kind gpu`",
-        "try": f"earwitness submit RECORDING --task transcribe --wait --api {url}",
+        "try": f"{our_name()} submit RECORDING --task transcribe --wait --api {url}",
     }
     for name, fact in facts.items():
-        say(f"{name:15}{fact}")
+        tell(f"{name:15}{fact}")

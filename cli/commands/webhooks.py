@@ -61,7 +61,7 @@ def enable(webhook_id: WebhookId, api: Api = None) -> None:
 @app.command("deliveries")
 def deliveries(
     webhook_id: WebhookId,
-    state: Annotated[str | None, typer.Option(help="pending, delivered or failed.")] = None,
+    state: Annotated[str | None, typer.Option(help="pending, delivered, failed or cancelled.")] = None,
     limit: Annotated[int, typer.Option(help="How many to list.", min=1, max=200)] = 20,
     as_json: AsJson = False,
     api: Api = None,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 
 from pipeline.tasks.findings import Findings, Part, Summary
 from pipeline.tasks.hearing_language import find_language
@@ -26,6 +27,17 @@ class TranslateOptions(TaskOptions):
 
     target: Language = Field("en", description="The language to translate into.")
     language: AnyLanguage = Field("auto", description="The language that is spoken; `auto` asks the model.")
+
+    @field_validator("language")
+    @classmethod
+    def _is_not_the_target(cls, value: str, info: ValidationInfo) -> str:
+        if value == info.data.get("target"):  # it would find nothing, and that would look like silence
+            raise PydanticCustomError(
+                "same_language",
+                "there is nothing to translate from {language} into {language}: choose another language or target",
+                {"language": value},
+            )
+        return value
 
 
 class Translate(Task[TranslateOptions]):

@@ -210,6 +210,34 @@ def test_a_dry_run_tells_the_error_of_a_source(at_archive, source, says):
     assert found["objects"] == 0
 
 
+@pytest.mark.parametrize(
+    ("path", "more", "says"),
+    [
+        ("nowhere/", {}, "nothing lies under this prefix"),
+        ("", {"glob": "*.ogg"}, "none of its 8 objects fits the glob *.ogg"),
+        ("notes", {}, "none of its 1 objects is audio by its name"),
+    ],
+)
+def test_a_dry_run_says_why_a_prefix_would_bring_nothing(at_archive, archive, path, more, says):
+    found = try_out(at_archive, {"prefix": f"{folder_uri(archive)}/{path}", **more})
+    assert (found["objects"], found["complete"]) == (0, True)
+    assert found["sources"][0]["error"].startswith("no_objects: file://")
+    assert says in found["sources"][0]["error"]
+
+
+def test_a_dry_run_says_why_a_manifest_would_bring_nothing_and_nothing_of_one_named_twice(
+    at_archive, archive
+):
+    (archive / "empty").write_text("")
+    (archive / "bad").write_text(json.dumps("nonsense"))
+    (archive / "list").write_text(folder_uri(archive / "0.wav"))
+    manifests = [{"manifest": folder_uri(archive / name)} for name in ("empty", "bad", "list", "list")]
+    errors = [one["error"] for one in try_out(at_archive, *manifests)["sources"]]
+    assert "its manifest names nothing" in errors[0]
+    assert "none of its 1 lines could be taken" in errors[1]
+    assert errors[2:] == [None, None]
+
+
 def test_a_dry_run_refuses_what_a_job_would_be_refused_for(at_archive):
     answer = at_archive.post("/v1/jobs?dry_run=true", json={**ASKED, "tasks": ["nonsense"]})
     assert answer.status_code == 422

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -175,3 +176,20 @@ def test_an_upload_that_breaks_off_leaves_nothing_and_the_api_goes_on(up):
         )
     )
     assert "Traceback" not in up.text
+
+
+def test_a_json_log_is_json_to_its_last_line(tmp_path):
+    log = tmp_path / "up.log"
+    arguments = ["up", "--port", "0", "--data-dir", str(tmp_path / "data"), "--no-model-worker"]
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [*EARWITNESS, *arguments], stderr=file, stdout=file, env={**os.environ, "EARWITNESS_LOG": "json"}
+        )
+    try:
+        wait_for(lambda: '"try ' in log.read_text() or process.poll() is not None, 60)
+    finally:
+        process.terminate()
+        process.wait()
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {"stopping", "stopped"} <= {line["message"] for line in lines}
+    assert {"cli.service", "uvicorn.error"} <= {line["logger"] for line in lines}

@@ -6,7 +6,9 @@ import pytest
 
 import pipeline.errors
 import storage.errors
+import storage.manifests
 from api.failure_advice import ADVICE, advise
+from db.expanding import NO_OBJECTS, TooManyObjects
 
 
 def leaves(module) -> list[type[Exception]]:
@@ -20,6 +22,14 @@ def leaves(module) -> list[type[Exception]]:
 @pytest.mark.parametrize("error", leaves(pipeline.errors) + leaves(storage.errors), ids=lambda one: one.code)
 def test_every_code_of_a_recording_has_an_advice(error):
     assert error.code in ADVICE
+
+
+@pytest.mark.parametrize(
+    "code",
+    [NO_OBJECTS, TooManyObjects.code, *(error.code for error in leaves(storage.manifests))],
+)
+def test_every_code_of_a_source_has_an_advice(code):
+    assert code in ADVICE
 
 
 def test_an_unknown_code_gets_a_general_advice():

@@ -67,6 +67,17 @@ def test_the_operations_are_the_published_ones(document):
     assert found == OPERATIONS
 
 
+def test_the_page_takes_a_key_wherever_one_may_be_asked_for(document):
+    open_to_all = {
+        name
+        for name, (method, path) in OPERATIONS.items()
+        if "security" not in document["paths"][path][method]
+    }
+
+    assert open_to_all == {"check_health", "check_readiness"}
+    assert document["components"]["securitySchemes"] == {"bearer": {"type": "http", "scheme": "bearer"}}
+
+
 def test_every_error_is_shown_as_a_problem(document):
     for operations in document["paths"].values():
         for operation in operations.values():

@@ -20,6 +20,7 @@ from cli.errors import InvalidTask
         (" caption : style = plain ", "caption", {"style": "plain"}),
         ("ask:question=a=b", "ask", {"question": "a=b"}),
         ("ask:question=a?,choices=yes|no", "ask", {"question": "a?", "choices": ["yes", "no"]}),
+        ("ask:question=a?,references=x|", "ask", {"question": "a?", "references": ["x"]}),
         ('ask:{"question": "rain, or wind?"}', "ask", {"question": "rain, or wind?"}),
     ],
 )

@@ -101,3 +101,16 @@ def test_an_api_is_ready_when_it_says_so(client, api, answer, ready):
     api.answers["GET /readyz"] = answer
 
     assert client.is_ready() is ready
+
+
+def test_who_has_no_key_is_told_where_this_command_takes_it_from(client, api):
+    problem = {
+        "status": 401,
+        "code": "unauthorized",
+        "title": "There is no key that works",
+        "detail": "Send one.",
+    }
+    api.answers["GET /v1/jobs"] = (401, problem)
+
+    with pytest.raises(ApiProblem, match="EARWITNESS_API_KEY"):
+        client.get("/v1/jobs")

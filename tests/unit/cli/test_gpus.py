@@ -42,7 +42,7 @@ def test_a_machine_without_a_gpu_says_what_to_do():
 
 def test_every_worker_sees_its_own_gpu_alone():
     first, second = gpus.worker_commands("gpu", ["0", "GPU-ab12"])
-    assert first.argv == [sys.executable, "-m", "workers.gpu"]
+    assert first.argv == [sys.executable, "-P", "-m", "workers.gpu"]
     assert first.env == {"CUDA_VISIBLE_DEVICES": "0", "EARWITNESS_DEVICE": "cuda"}
     assert second.env["CUDA_VISIBLE_DEVICES"] == "GPU-ab12"
     assert first.name != second.name

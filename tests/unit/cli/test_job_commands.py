@@ -61,6 +61,7 @@ def test_submit_waits_and_ends_as_the_job_does(run, api, job, row, state, exit_c
     assert done.exit_code == exit_code
     assert done.stdout.strip() == JOB_ID
     assert "12/12 s of audio" in done.stderr
+    assert ("earwitness failures" in done.stderr) == (state in ("partial", "failed"))
     assert "decode_failed: broken" in done.stderr
 
 
@@ -127,7 +128,44 @@ def test_status_lists_jobs(run, api, job):
 
     assert JOB_ID in done.stdout
     assert "running" in done.stdout
-    assert "2026-01-02 03:04:05" in done.stdout
+    assert "01-02 03:04" in done.stdout
+
+
+def test_lists_of_jobs_fit_into_eighty_columns(run, api, job, monkeypatch):
+    from cli import terminal
+
+    api.answers["GET /v1/jobs"] = page(job("succeeded"), job("cancelled"))
+    for command in ("status", "jobs"):
+        monkeypatch.setattr(terminal.out, "_width", 80)
+        assert len(run(command).stdout.splitlines()) == 3  # a head and one line each
+
+
+def test_where_there_is_no_job_there_is_no_empty_table(run, api):
+    api.answers["GET /v1/jobs"] = page()
+
+    assert [run(command).stdout for command in ("status", "jobs")] == ["", ""]
+    assert "there is no job" in run("jobs").stderr
+    assert json.loads(run("jobs", "--json").stdout) == []
+
+
+def test_what_an_error_and_a_warning_both_say_is_said_once(run, api, job, row):
+    told = "truncated: declared 14.55 s, decoded 0.18 s"
+    cut = row("partial", {"code": "truncated", "message": told}, warnings=[told])
+    api.answers = {f"GET /v1/jobs/{JOB_ID}": job("partial"), f"GET /v1/jobs/{JOB_ID}/recordings": page(cut)}
+
+    shown = run("status", JOB_ID).stdout
+
+    assert shown.count("truncated") == 1
+
+
+def test_a_job_without_audio_ends_without_seconds(run, api, job):
+    api.answers = {
+        "POST /v1/jobs": (202, job("queued")),
+        f"GET /v1/jobs/{JOB_ID}": job("failed", 0, 0),
+        f"GET /v1/jobs/{JOB_ID}/recordings": page(),
+    }
+
+    assert "no audio" in run("submit", "s3://archive/1", "--wait").stderr
 
 
 def test_status_of_a_job_shows_its_recordings_with_errors_and_warnings(run, api, job, row):
@@ -208,6 +246,43 @@ def test_results_of_a_job_are_shown_with_words_and_annotations(run, api, job, ro
     assert "calm" in done.stdout
     assert "83 %" in done.stdout
     assert "loop" in done.stdout
+
+
+def test_an_answer_stands_under_its_question(run, api, job, row):
+    answers = [
+        {**NOTE, "task": "ask", "text": "yes", "data": {"question": f"is it {it}?"}} for it in ("wet", "loud")
+    ]
+    api.answers = {
+        f"GET /v1/recordings/{RECORDING_ID}": row()["recording"],
+        f"GET /v1/jobs/{RECORDING_ID}": NOT_FOUND,
+        f"GET /v1/recordings/{RECORDING_ID}/segments": page(),
+        f"GET /v1/recordings/{RECORDING_ID}/annotations": page(*answers),
+        f"GET /v1/recordings/{RECORDING_ID}/summaries": page(),
+    }
+
+    words = run("results", RECORDING_ID).stdout.split()
+
+    assert [one for one in words if one in ("wet?", "loud?", "yes")] == ["wet?", "yes", "loud?", "yes"]
+
+
+@pytest.mark.parametrize(
+    ("task", "data", "shown"),
+    [
+        ("locate", {"count": 0}, "calm (0 times)"),
+        ("transcribe", {"segments": 2, "words": 58}, "calm (58 words)"),
+        ("translate", {"utterances": 1, "characters": 9}, "calm (1 utterances)"),
+    ],
+)
+def test_a_summary_says_how_much_was_found(run, api, job, row, task, data, shown):
+    api.answers = {
+        f"GET /v1/jobs/{JOB_ID}": job(),
+        f"GET /v1/jobs/{JOB_ID}/recordings": page(row()),
+        f"GET /v1/recordings/{RECORDING_ID}/segments": page(),
+        f"GET /v1/recordings/{RECORDING_ID}/annotations": page(),
+        f"GET /v1/recordings/{RECORDING_ID}/summaries": page({**SUMMARY, "task": task, "data": data}),
+    }
+
+    assert shown in run("results", JOB_ID).stdout
 
 
 def test_what_was_heard_cannot_steer_the_terminal(run, api, job, row):

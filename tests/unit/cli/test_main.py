@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from cli import service
+
 COMMANDS = ("up", "api", "worker", "bench", "submit", "status", "results", "tasks", "db", "doctor", "demo")
 
 
@@ -22,7 +24,18 @@ def test_a_worker_becomes_its_module(run, monkeypatch):
     monkeypatch.setattr(os, "execv", lambda path, argv: became.append((path, argv)))
 
     assert run("worker", "--kind", "gpu").exit_code == 0
-    assert became == [(sys.executable, [sys.executable, "-m", "workers.gpu"])]
+    assert became == [(sys.executable, [sys.executable, "-P", "-m", "workers.gpu"])]
+
+
+def test_a_model_worker_without_its_model_does_not_start(run, monkeypatch):
+    monkeypatch.setattr(os, "execv", lambda path, argv: pytest.fail("became another process"))
+    monkeypatch.setattr(service, "prepare_database", lambda settings: pytest.fail("began to start"))
+    monkeypatch.setenv("EARWITNESS_MODEL", "nowhere")
+
+    for arguments in (("worker", "--kind", "gpu"), ("up", "--port", 0)):
+        done = run(*arguments)
+        assert done.exit_code == 1
+        assert "nowhere is no folder" in done.stderr
 
 
 def test_an_unknown_worker_is_refused_with_those_that_exist(run):

@@ -6,7 +6,7 @@ import sqlite3
 import pytest
 
 from cli import service
-from cli.errors import MissingPackages, NotReadyInTime, PortTaken
+from cli.errors import MissingPackages, NoModel, NotReadyInTime, PortTaken
 from db.database import DatabaseUnavailable
 from settings import Settings
 
@@ -116,3 +116,23 @@ def test_a_chat_model_gets_a_worker_of_its_own_where_one_is_set(tmp_path):
     assert [command.name for command in commands] == ["API", "CPU worker", "model worker", "chat worker"]
     assert commands[-1].env["EARWITNESS_CHAT_MODEL"] == "/models/chat"
     assert [command.name for command in without] == ["API", "CPU worker"]
+
+
+@pytest.mark.parametrize(
+    ("change", "chat", "says"),
+    [
+        ({"model": "nowhere"}, None, "EARWITNESS_MODEL"),
+        ({"model": "nowhere"}, False, "EARWITNESS_MODEL"),
+        ({"chat_model": "nowhere"}, None, "EARWITNESS_CHAT_MODEL"),
+        ({"chat_model": "nowhere"}, True, "EARWITNESS_CHAT_MODEL"),
+    ],
+)
+def test_a_model_that_is_not_there_is_said_before_its_worker_starts(tmp_path, change, chat, says):
+    with pytest.raises(NoModel, match=f"nowhere is no folder.*set {says} to"):
+        service.check_models(Settings(data_dir=tmp_path, **change), chat=chat)
+
+
+def test_a_worker_does_not_mind_the_other_model(tmp_path):
+    service.check_models(Settings(data_dir=tmp_path, model="nowhere"), chat=True)
+    service.check_models(Settings(data_dir=tmp_path, chat_model="nowhere"), chat=False)
+    service.check_models(Settings(data_dir=tmp_path))

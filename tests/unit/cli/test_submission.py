@@ -64,6 +64,7 @@ def test_a_dry_run_prints_what_would_be_heard(run, api):
         "4,000.0 MB (extrapolated)",
         "103.50 hours, estimated from 16 files",
         "2 of 16 looked into: drm_protected",
+        "-> It is locked: get a version without protection.",
         "3: not_audio, such as s3://archive/notes.txt",
         "input_access_denied",
     ):
@@ -78,6 +79,9 @@ def test_a_dry_run_prints_what_would_be_heard(run, api):
         (["s3://a/1", "--metadata", "x"], "NAME=VALUE"),
         (["s3://a/1", "--metadata", "x=1", "--metadata", "x=2"], "each name once"),
         (["{file}", "--dry-run"], "local files would be uploaded"),
+        (["{file}", "--glob", "*.wav"], "for local files write the pattern as the source"),
+        (["s3://a/", "{file}", "--glob", "*.wav"], "for local files write the pattern as the source"),
+        (["--manifest", "s3://a/1", "--glob", "*.wav"], "below s3:// and file:// prefixes"),
     ],
 )
 def test_what_does_not_go_together_is_refused_before_anything_is_sent(run, api, tmp_path, arguments, says):
@@ -107,3 +111,54 @@ def test_a_large_job_shows_what_failed_and_says_so(run, api, job, row):
     assert "input_access_denied: denied" in done.stderr
     assert "too_short" in done.stdout
     assert api.requests[-1].url.params.get_list("state") == ["failed", "partial"]
+
+
+def test_what_the_api_would_refuse_is_said_before_a_file_is_uploaded(run, api, tmp_path):
+    (tmp_path / "a.wav").touch()
+    errors = [{"field": "channels", "message": "Input should be 'mix' or 'split'"}]
+    api.answers["POST /v1/jobs"] = (422, {"status": 422, "code": "invalid_request", "errors": errors})
+    done = run("submit", tmp_path / "a.wav", "--channels", "both", "--webhook", "https://a.example/")
+    assert done.exit_code == 1
+    assert "channels: Input should be" in done.stderr
+    assert [request.url.path for request in api.requests] == ["/v1/jobs"]
+    assert (api.sent()["dry_run"], api.sent()["webhook"]) == (True, "https://a.example/")
+
+
+def test_the_bad_lines_of_a_manifest_are_shown(run, api, job):
+    source = {
+        "id": "7", "uri": "upload://x/list.jsonl", "glob": None, "state": "failed", "seen": 9, "taken": 0,
+        "skipped": 0, "lines_bad": 9, "error": {"code": "no_objects", "message": "see its errors"},
+    }  # fmt: skip
+    line = {"line": 2, "code": "line_not_json", "message": "the line is no JSON"}
+    api.answers = {
+        f"GET /v1/jobs/{JOB_ID}": {**job("failed"), "sources": [source]},
+        f"GET /v1/jobs/{JOB_ID}/recordings": {"items": [], "next": None},
+        f"GET /v1/jobs/{JOB_ID}/sources/7/errors": {"items": [line], "next": 2},
+    }
+    done = run("status", JOB_ID)
+    assert done.exit_code == 0, done.output
+    assert "line 2: line_not_json: the line is no JSON" in done.stderr
+    assert "9 lines were bad" in done.stderr
+    assert "recording and what to know" not in done.stdout  # no head of an empty table
+
+
+def test_a_name_that_an_upload_cannot_keep_goes_along_as_a_note(run, api, job, row, tmp_path):
+    for name in ("録音.wav", "plain.wav"):
+        (tmp_path / name).touch()
+    uris = [(201, {"uri": f"upload://x/{name}"}) for name in ("plain.wav", "audio.wav")]
+    noted = {**row(), "metadata": {"file": "録音.wav"}}
+    api.answers = {
+        "POST /v1/uploads": uris,
+        "POST /v1/jobs": (202, job("queued")),
+        f"GET /v1/jobs/{JOB_ID}": job(),
+        f"GET /v1/jobs/{JOB_ID}/recordings": {"items": [noted], "next": None},
+    }
+    assert run("submit", tmp_path / "plain.wav", tmp_path / "録音.wav").exit_code == 0
+    assert api.sent()["sources"] == [
+        {"uri": "upload://x/plain.wav"},
+        {"uri": "upload://x/audio.wav", "metadata": {"file": "録音.wav"}},
+    ]
+    assert "(録音.wav)" in run("status", JOB_ID).stdout
+    for kind in ("segments", "summaries", "annotations"):
+        api.answers[f"GET /v1/recordings/{noted['recording']['id']}/{kind}"] = {"items": [], "next": None}
+    assert "(録音.wav)" in run("results", JOB_ID).stdout

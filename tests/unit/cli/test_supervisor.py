@@ -9,7 +9,7 @@ import time
 import pytest
 
 from cli.errors import ProcessFailed
-from cli.supervisor import Command, Supervisor, describe_exit
+from cli.supervisor import Command, Supervisor, describe_exit, module_command
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -208,3 +208,9 @@ def test_a_tethered_command_does_not_start_when_its_parent_is_gone(tmp_path):
 )
 def test_how_a_process_ended_is_said_in_words(exit_code, words):
     assert describe_exit(exit_code) == words
+
+
+def test_a_module_of_ours_does_not_look_into_the_folder_of_the_user(tmp_path):
+    (tmp_path / "cli.py").write_text("raise SystemExit('this is no module of Earwitness')")
+    ended = subprocess.run(module_command("cli.main", "--help"), cwd=tmp_path, capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (0, "")

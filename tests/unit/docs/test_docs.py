@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from api.metrics import DECLARED
+from cli.doctor import shown
 from db.tables import Table
 from db.views import view_definitions
 from pipeline.tasks import TASKS
@@ -22,7 +23,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 def test_the_settings_page_lists_every_setting_with_its_default() -> None:
     page = (ROOT / "docs" / "configuration.md").read_text()
     for name, field in Settings.model_fields.items():
-        default = "" if field.default in (None, "", ()) else f"`{field.default}`"
+        default = f"`{shown(field.default)}`" if shown(field.default) else ""
         assert f"| `{PREFIX}{name.upper()}` | {default} | {field.description} |" in page
 
 

@@ -277,6 +277,12 @@ def test_a_refused_url_says_why(url, said):
         read_url(url, allow_private=False)
 
 
+@pytest.mark.parametrize("url", ["http://localhost:9000/", "https://example.com:9000/", "https://127.0.0.1/"])
+def test_who_tries_a_receiver_at_home_is_told_what_the_service_needs(url):
+    with pytest.raises(InvalidWebhookUrl, match="EARWITNESS_WEBHOOK_ALLOW_PRIVATE=true"):
+        read_url(url, allow_private=False)
+
+
 def test_the_operator_may_allow_what_is_private():
     target = read_url("http://10.0.0.1:9000/hook", allow_private=True)
     assert (target.scheme, target.host_header) == ("http", "10.0.0.1:9000")

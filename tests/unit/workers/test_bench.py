@@ -92,8 +92,8 @@ def test_the_command_becomes_its_module(monkeypatch):
     done = CliRunner().invoke(app, ["bench", "--model", "m", "--device", "cpu", "--chunks", "3"])
     assert done.exit_code == 0, done.output
     ((path, argv),) = became
-    assert (path, argv[:3]) == (sys.executable, [sys.executable, "-m", "workers.bench"])
-    asked = vars(bench._parser().parse_args(argv[3:]))
+    assert (path, argv[:4]) == (sys.executable, [sys.executable, "-P", "-m", "workers.bench"])
+    asked = vars(bench._parser().parse_args(argv[4:]))
     unset = dict.fromkeys(("precision", "weights", "places", "cuda_graphs"))
     assert asked == {"model": "m", "device": "cpu", **unset, "chunks": 3, "seconds": 30.0}
 

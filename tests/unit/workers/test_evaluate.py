@@ -417,8 +417,8 @@ def test_the_command_becomes_its_module(monkeypatch):
     done = CliRunner().invoke(app, ["evaluate", "asr", "d.jsonl", *options])
     assert done.exit_code == 0, done.output
     ((path, argv),) = became
-    assert (path, argv[:3]) == (sys.executable, [sys.executable, "-m", "workers.evaluate"])
-    asked = evaluate._parser().parse_args(argv[3:])
+    assert (path, argv[:4]) == (sys.executable, [sys.executable, "-P", "-m", "workers.evaluate"])
+    asked = evaluate._parser().parse_args(argv[4:])
     assert vars(asked) == {
         "task": "transcribe",
         "data": Path("d.jsonl"),

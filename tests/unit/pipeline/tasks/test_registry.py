@@ -95,6 +95,13 @@ def test_defaults_are_filled_in() -> None:
         ("transcribe", {"timestamps": "none", "itn": "yes"}, ("itn",), "boolean"),
         ("translate", {"target": "auto"}, ("target",), "'en', 'zh'"),
         ("translate", {"target": "nl"}, ("target",), "'en', 'zh'"),
+        ("translate", {"language": "en"}, ("language",), "nothing to translate from en into en"),
+        (
+            "translate",
+            {"language": "de", "target": "de"},
+            ("language",),
+            "nothing to translate from de into de",
+        ),
         ("caption", {"style": "haiku"}, ("style",), "'clotho'"),
         ("caption", {"language": "en"}, ("language",), "style"),
         ("emotion", {"language": None}, ("language",), "'en'"),
