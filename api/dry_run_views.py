@@ -48,3 +48,4 @@ class DryRunView(BaseModel):
         "own_object, or the code of a bad line or a missing object."
     )
     sources: list[SourceCountView] = Field(description="The prefixes and manifests, in their order.")
+    warnings: list[str] = Field([], description="What the job would wait for, as `warnings` of a job.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.metrics import RequestMetrics
@@ -12,6 +13,7 @@ from settings.logs import about
 
 logger = logging.getLogger(__name__)
 
+_JOBS = "/v1/jobs/"
 NO_ROUTE = "none"  # one label for all paths that lead nowhere: anybody can make up as many as he likes
 
 
@@ -27,11 +29,13 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         status = 500  # of what ends with an exception
+        location = ""
 
         async def send_and_note(message: Message) -> None:
-            nonlocal status
+            nonlocal status, location
             if message["type"] == "http.response.start":
                 status = message["status"]
+                location = Headers(raw=message["headers"]).get("location", "")
             await send(message)
 
         began = time.perf_counter()
@@ -43,4 +47,11 @@ class RequestLog:
                 route = getattr(scope.get("route"), "path", NO_ROUTE)
                 self._metrics.note(scope["method"], route, status, seconds)
                 level = logging.DEBUG if scope["method"] in ("GET", "HEAD") and status < 500 else logging.INFO
-                logger.log(level, "%s %s: %d in %.0f ms", scope["method"], route, status, 1000 * seconds)
+                with about(job=_job_of(scope, location)):
+                    logger.log(level, "%s %s: %d in %.0f ms", scope["method"], route, status, 1000 * seconds)
+
+
+def _job_of(scope: Scope, location: str) -> str | None:
+    """Return the job that was made, or else the one that the path names."""
+    made = location.removeprefix(_JOBS)
+    return made if made != location else scope.get("path_params", {}).get("job_id")

@@ -118,6 +118,8 @@ def dry_run_table(found: Json) -> Table:
         if source["error"]:
             where = "" if source["uri"] in source["error"] else f"{source['uri']}: "
             table.add_row("error", plain(f"{where}{source['error']}", "red"))
+    for warning in found.get("warnings", ()):
+        table.add_row("warning", plain(warning, "yellow"))
     if not found["complete"]:
         table.add_row("", plain("the time for a dry run was up before all was counted"))
     return table

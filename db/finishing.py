@@ -225,5 +225,10 @@ def _outcome(session: Session, claim: Claim) -> Outcome:
         return Outcome(LinkState.PARTIAL if done else LinkState.FAILED, "chunks_failed", message)
     recording = session.scalars(select(Recording).where(Recording.id == claim.recording_id)).one()
     if recording.truncated:
-        return Outcome(LinkState.PARTIAL, "truncated", "; ".join(recording.warnings))
+        says = [
+            text
+            for code, _, text in (one.partition(": ") for one in recording.warnings)
+            if code == "truncated"
+        ]
+        return Outcome(LinkState.PARTIAL, "truncated", "; ".join(says))
     return Outcome(LinkState.SUCCEEDED)

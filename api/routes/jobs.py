@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from api.accepting import Asked
-from api.asking import new_requests
+from api.asking import check_references, new_requests
 from api.dry_run_views import DryRunView
 from api.dry_runs import DryRun
 from api.idempotency import OnceOnly
@@ -24,8 +25,10 @@ from api.job_views import (
     show_source_error,
     summarise_job,
 )
+from api.job_webhooks import checked_url
 from api.pages import MAX_POSITION, Cursor, Id, Limit, Page, make_page
 from api.problems import Problem
+from api.served import NoWorker, warnings_about
 from api.services import Services, Wired
 from api.showing import job_as_it_stands
 from api.submissions import Source, Submission
@@ -33,7 +36,7 @@ from api.tenancy import Tenant
 from db import queries
 from db.links import NewLink
 from db.states import IfSeen, JobState, LinkState, SourceKind
-from db.submitting import NewJob, NewSource
+from db.submitting import NewJob, NewRequest, NewSource
 from storage.manifests import ManifestLimits
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -106,7 +109,8 @@ def create_job(
     requests = new_requests(submission.tasks, services.settings)
     if submission.dry_run or query.dry_run:
         response.status_code = 200
-        return _try_out(submission, services, tenant)
+        warnings = _checked(submission, requests, services, tenant)
+        return _try_out(submission, services, tenant).model_copy(update={"warnings": warnings})
     new = NewJob(
         tenant=tenant,
         uris=[
@@ -167,6 +171,20 @@ def list_source_errors(
             session, tenant, job_id, source_id, after=query.after, limit=query.limit + 1
         )
     return make_page(rows, query.limit, show_source_error, lambda row: row.line)
+
+
+def _checked(
+    submission: Submission, requests: Sequence[NewRequest], services: Services, tenant: str
+) -> list[str]:
+    """Refuse what a job would be refused for, room for it apart, and return what it would be warned of."""
+    if submission.webhook is not None:
+        checked_url("webhook", submission.webhook, services.settings)
+    with services.database.read(tenant) as session:
+        check_references(session, tenant, submission.tasks)
+        warnings = warnings_about(session, services.served, requests)
+    if warnings and submission.if_no_worker == "refuse":
+        raise NoWorker("; ".join(warnings))
+    return warnings
 
 
 def _try_out(submission: Submission, services: Services, tenant: str) -> DryRunView:

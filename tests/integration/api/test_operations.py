@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import pytest
@@ -16,6 +17,7 @@ from db.database import Database
 from db.failures import fail_pass
 from db.states import PassKind
 from db.workers import WorkerReport, report_worker
+from settings.logs import configure_logging
 
 NUMBERS = {"done_plan": 7, "failed_plan": 1, "rate_plan": 12.0, "crashes_found": 2, "engine_steps": 99}
 ONLY_OPERATORS = ("/metrics", "/v1/workers", "/v1/queue")
@@ -138,3 +140,18 @@ def test_failures_say_what_to_do(local, database):
     assert [*first["items"], *second["items"]] == page["items"]
     assert second["next"] is None
     assert local.get("/v1/jobs/0198f0a1-7c5e-7000-8000-000000000001/failures").status_code == 404
+
+
+def test_the_log_of_a_request_names_its_job(client, capsys, monkeypatch):
+    root = logging.getLogger()
+    monkeypatch.setattr(root, "handlers", [])
+    monkeypatch.setattr(root, "level", root.level)
+    configure_logging("DEBUG")
+    job_id = client.post("/v1/jobs", json={"sources": ["s3://archive/1"], "tasks": ["caption"]}).json()["id"]
+    client.get(f"/v1/jobs/{job_id}")
+    client.get("/v1/jobs")
+
+    made, read, listed = (line for line in capsys.readouterr().err.splitlines() if "request_log" in line)
+    assert f"job={job_id}" in made
+    assert f"job={job_id}" in read
+    assert "job=" not in listed

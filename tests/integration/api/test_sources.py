@@ -14,6 +14,7 @@ import api.dry_runs
 from api.app import create_app
 from db.states import JobState, PassKind, SourceState
 from db.tables import Job, JobRecording, JobSource, Pass, SourceError
+from db.workers import WorkerReport, report_worker
 from storage import InputAccessDenied, folder_uri
 from storage.folder import FolderStore
 
@@ -238,9 +239,40 @@ def test_a_dry_run_says_why_a_manifest_would_bring_nothing_and_nothing_of_one_na
     assert errors[2:] == [None, None]
 
 
-def test_a_dry_run_refuses_what_a_job_would_be_refused_for(at_archive):
-    answer = at_archive.post("/v1/jobs?dry_run=true", json={**ASKED, "tasks": ["nonsense"]})
-    assert answer.status_code == 422
+def test_a_dry_run_refuses_what_a_job_would_be_refused_for(settings):
+    unknown = {
+        "task": "ask",
+        "options": {
+            "question": "Which is louder?",
+            "form": "free",
+            "references": ["0198f0a1-7c5e-7000-8000-000000000001"],
+        },
+    }
+    wrong = [
+        ({"tasks": ["nonsense"]}, 422, "tasks[0].task"),
+        ({"tasks": [unknown]}, 422, "tasks[0].options.references"),
+        ({"webhook": "http://127.0.0.1/"}, 422, "webhook"),
+        ({"if_no_worker": "refuse"}, 503, None),
+    ]
+    with TestClient(create_app(settings.model_copy(update={"chat_model": "chat"}))) as client:
+        for more, status, field in wrong:
+            answer = client.post("/v1/jobs?dry_run=true", json={**ASKED, **more})
+            fields = [error["field"] for error in answer.json()["errors"] or []]
+            assert (answer.status_code, fields) == (status, [field] if field else []), answer.text
+
+
+def test_a_dry_run_finds_nothing_wrong_with_a_prefix_that_is_named_twice(at_archive, archive):
+    prefix = {"prefix": folder_uri(archive) + "/"}
+    found = try_out(at_archive, prefix, prefix)
+    assert [(one["objects"], one["error"]) for one in found["sources"]] == [(7, None), (0, None)]
+
+
+def test_a_dry_run_warns_of_what_the_job_would_wait_for(at_archive, archive, settings, database):
+    (warning,) = try_out(at_archive, {"prefix": folder_uri(archive) + "/"})["warnings"]
+    assert warning.startswith(f"no_worker: no worker serves the model {settings.model!r}")
+    with database.write() as session:
+        report_worker(session, WorkerReport("gpu-1:1:gpu", "gpu", "gpu-1", 1, model=settings.model, places=8))
+    assert try_out(at_archive, {"prefix": folder_uri(archive) + "/"})["warnings"] == []
 
 
 def test_a_dry_run_names_what_it_could_list_and_not_read(at_archive, archive, monkeypatch):
