@@ -79,6 +79,14 @@ def test_jobs_that_come_meanwhile_share_a_transaction_and_each_gets_its_own_answ
     assert shown == stored
 
 
+def test_a_batch_asks_once_who_serves_its_models(client, door, monkeypatch):
+    asked = []
+    monkeypatch.setattr("api.served.list_served", lambda session: asked.append(session) or [])
+    answers = door.ask(client, [{"json": ASKED}] * 5)
+    assert len(asked) == 2
+    assert [len(answer.json()["warnings"]) for answer in answers] == [1] * 5
+
+
 def test_one_that_is_refused_takes_nobody_with_it(settings, database, door):
     unknown = "0198f0a1-7c5e-7000-8000-000000000001"
     wrong = {
