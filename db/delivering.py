@@ -15,10 +15,11 @@ from sqlalchemy import ColumnElement, Row, Select, func, insert, literal_column,
 from sqlalchemy.orm import Session
 
 from db.claiming import claim_passes
-from db.claims import Claim, Failure, LeaseLost, backoff_seconds
+from db.claims import Claim, Failure, LeaseLost
 from db.clock import database_now
 from db.events import record_event
 from db.fairness import READY, ready_again, wake_waiting
+from db.setbacks import backoff_seconds
 from db.statements import count_moved
 from db.states import DeliveryState, PassKind, PassState
 from db.tables import Pass, Webhook, WebhookAttempt, WebhookDelivery

@@ -31,11 +31,15 @@ class Mutant:
 
 def _without_the_epoch() -> None:
     import db.claims
+    import db.setbacks
     import db.understanding
     from db.states import PassState
     from db.tables import Pass
 
-    db.claims._still_mine = lambda claim: (Pass.id == claim.pass_id, Pass.state == PassState.LEASED)
+    def any_epoch(claim: Any) -> Any:
+        return Pass.id == claim.pass_id, Pass.state == PassState.LEASED
+
+    db.claims.still_mine = db.setbacks.still_mine = any_epoch
     hold_all = db.claims.hold_all
 
     def hold_any_epoch(session: Any, claims: Any) -> Any:

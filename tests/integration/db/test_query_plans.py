@@ -15,9 +15,9 @@ from support.jobs import submit
 from bench.databases import add_job, add_passes, analyze
 from db import queries
 from db.claiming import claim_passes
-from db.claims import find_expired
 from db.database import Database
 from db.fairness import Flow, find_place, wake_waiting
+from db.setbacks import find_expired
 from db.states import PassKind, PassState
 from db.waiting import count_waiting
 

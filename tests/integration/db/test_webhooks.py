@@ -11,7 +11,7 @@ from sqlalchemy import event, func, select, text, update
 from support.jobs import TENANT, claim, facts, plan, request, results, submit
 
 from db.announcing import JOB_ENDS, TELLABLE, announced
-from db.claims import Claim, Failure, LeaseLost, find_expired, renew_leases
+from db.claims import Claim, Failure, LeaseLost, renew_leases
 from db.clock import database_now
 from db.database import Database
 from db.delivering import (
@@ -28,6 +28,7 @@ from db.events import record_event
 from db.failures import fail_pass, return_expired
 from db.finishing import complete_finish
 from db.queries import NotFound
+from db.setbacks import find_expired
 from db.states import DeliveryState, JobState, PassKind, PassState
 from db.tables import Event, Job, Pass, Webhook, WebhookAttempt, WebhookDelivery
 from db.understanding import complete_understand
