@@ -11,12 +11,22 @@ from sqlalchemy.orm import Session
 from db.claims import Claim, Failure, claim_of, lost, record_pass, still_mine
 from db.clock import database_now
 from db.statements import count_moved
-from db.states import PassState
+from db.states import PassKind, PassState
 from db.tables import Pass
 
 MAX_ERRORS = 5  # reported failures that may pass with time, such as storage that does not answer
 MAX_CRASHES = 3  # workers that a pass may take down before it is set aside
+MAX_FAULTS = 10  # of ours, for one delivery: workers that died or failed while they had it
 LONGEST_BACKOFF_SECONDS = 300.0
+
+
+def suspect_from(kind: PassKind) -> int:
+    """Return from how many crashes on a pass is a suspect: one more sets it aside, so it has to be the pass's own.
+
+    A crash counts for all that the worker held. Suspects are claimed one by one, by workers that hold nothing else
+    (``db.suspects``); before that a crash costs nobody more than another attempt.
+    """
+    return (MAX_FAULTS if kind == PassKind.DELIVER else MAX_CRASHES) - 1
 
 
 def fail_attempt(session: Session, claim: Claim, failure: Failure, *, jitter: float = 0.5) -> PassState:
@@ -55,13 +65,14 @@ def count_crash(session: Session, claim: Claim, *, jitter: float = 0.5) -> tuple
     )
     if crashes is None:
         raise lost(claim)
+    again = crashes + 1 < MAX_CRASHES
+    on_what = "this" if again else "this and nothing else"
     failure = Failure(
         "worker_crashed",
-        f"worker {claim.worker} stopped answering while it worked on this ({crashes + 1} of {MAX_CRASHES})",
+        f"worker {claim.worker} stopped answering while it worked on {on_what} ({crashes + 1} of {MAX_CRASHES})",
         retryable=True,
     )
     pause = 0.0 if crashes == 0 else backoff_seconds(crashes, jitter)
-    again = crashes + 1 < MAX_CRASHES
     return _put_down(session, claim, failure, again=again, errors=0, crashes=1, pause=pause), failure
 
 

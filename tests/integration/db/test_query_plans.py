@@ -19,6 +19,7 @@ from db.database import Database
 from db.fairness import Flow, find_place, wake_waiting
 from db.setbacks import find_expired
 from db.states import PassKind, PassState
+from db.suspects import has_suspects, reserve_suspect
 from db.waiting import count_waiting
 
 FINISHED = 30_000
@@ -114,6 +115,9 @@ def test_a_claim_that_skips_a_cancelled_job_follows_it_too(full: tuple[Database,
     [
         (find_expired, ["ix_passes_leased"]),
         (wake_waiting, ["ix_passes_waiting"]),
+        (lambda session: has_suspects(session, PassKind.PLAN), ["ix_passes_suspect"]),
+        (lambda session: reserve_suspect(session, PassKind.PLAN, seconds=0), ["ix_passes_suspect"]),
+        (lambda session: has_suspects(session, PassKind.DELIVER), ["ix_passes_suspect"]),
         (
             lambda session: find_place(session, Flow("default", NOBODY, "plan", "", 0)),
             ["ix_passes_ready", "ix_passes_flow", "ix_passes_job"],
@@ -125,6 +129,9 @@ def test_a_claim_that_skips_a_cancelled_job_follows_it_too(full: tuple[Database,
     ids=[
         "expired leases",
         "waiting passes",
+        "whether there are suspects",
+        "the next suspect",
+        "suspect deliveries",
         "a place in the queue",
         "waiting of a tenant",
         "waiting of all",
