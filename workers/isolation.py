@@ -116,13 +116,14 @@ class Isolation:
 
     def _claim(self, found: Reserved) -> Claim | None:
         self._gate.let_in()  # before the claim: a process that drains must not take itself for idle
-        claim = None
         try:
             with self._context.database.write() as session:
                 claim = claim_suspect(session, found, self._context.name, lease_seconds=self._lease_seconds)
-        finally:
-            if claim is None:
-                self._gate.leave()
+        except SQLAlchemyError:
+            self._gate.leave()
+            raise
+        if claim is None:
+            self._gate.leave()
         return claim
 
     def _keep(self, found: Reserved, seconds: float) -> None:

@@ -6,15 +6,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from sqlalchemy import select, update
+from sqlalchemy.exc import OperationalError
 from support.jobs import submit
 from support.servers import wait_until
 
 from db.claims import Claim, hold
 from db.setbacks import suspect_from
 from db.states import PassKind, PassState
+from db.suspects import claim_suspect
 from db.tables import Pass
 from workers import isolation
 from workers.context import WorkerContext
@@ -188,6 +191,27 @@ def test_a_suspect_that_does_not_end_in_time_is_given_back_too(context: WorkerCo
     with context.database.read() as session:
         found = session.scalars(select(Pass).where(Pass.id == one)).one()
     assert (found.state, found.attempts, found.not_before) == (PassState.READY, 0, None)
+
+
+def test_a_suspect_that_could_not_be_claimed_has_another_turn(
+    context: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes = plans(context, 4)
+    suspect(context, passes[0])
+    claimed: list[object] = []
+
+    def claim_after_a_failure(*arguments: Any, **more: Any) -> Claim | None:
+        claimed.append(arguments)
+        if len(claimed) == 1:
+            raise OperationalError("UPDATE", {}, Exception("gone"))
+        return claim_suspect(*arguments, **more)
+
+    monkeypatch.setattr(isolation, "claim_suspect", claim_after_a_failure)
+    work = Watched()
+    with running(context, Lane(PLAN, 2, work)):
+        wait_until(are_done(context), 20, "every pass is done")
+    assert len(claimed) == 2
+    assert work.company[passes[0]] == 0
 
 
 def test_a_gate_is_shut_by_one_and_empty_when_all_have_left() -> None:
