@@ -175,7 +175,12 @@ def test_a_claim_costs_the_same_beside_many_finished_passes(full: tuple[Database
     assert max(hits) < 300, rows
 
 
-def test_states_that_indexes_hold_are_written_out_in_queries() -> None:
+def test_what_indexes_hold_is_written_out_in_queries() -> None:
     from db.fairness import READY
+    from db.suspects import FEW, _ready
+    from db.tables import Pass
+    from db.tables.work import SUSPECT_NOW
 
     assert str(READY.compile()) == f"'{PassState.READY}'"
+    assert SUSPECT_NOW.endswith(f"crashes >= {FEW.compile()}")
+    assert "passes.crashes >= 2" in str(_ready(PassKind.PLAN, "", Pass.id))

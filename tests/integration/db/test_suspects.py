@@ -127,8 +127,12 @@ def test_a_suspect_that_one_worker_has_reserved_meets_no_other_until_its_time_is
     take(database)  # lets in what has waited
     again = reserve(database)
     assert again == first
-    assert must(take_reserved(database, again)).epoch == first.epoch + 1
+    found = must(take_reserved(database, again))
+    assert found.epoch == first.epoch + 1
     assert take_reserved(database, first) is None
+    with database.write() as session:
+        assert release(session, found)
+    assert take_reserved(database, first) is None  # it is ready once more, and not as it was reserved
     with database.write() as session:
         assert not keep_reserved(session, first, 30.0)
 
@@ -210,6 +214,8 @@ def test_a_cancel_ends_a_suspect_that_is_reserved(database: Database) -> None:
     assert found is not None
     cancel(database, job_id)
     assert take_reserved(database, found) is None
+    with database.write() as session:
+        assert not keep_reserved(session, found, 30.0)
     assert count(database, Pass, Pass.kind == UNDERSTAND, Pass.state == PassState.CANCELLED) == 1
 
 
@@ -299,9 +305,10 @@ def test_whatever_the_order_only_poison_is_set_aside_and_no_suspect_starves(
         if worker.is_alone and worker.held:
             continue
         worker.is_alone = False
-        worker.waits_for = reserve(database)
-        if worker.waits_for is None:
-            worker.held += take(database, 4 - len(worker.held), worker.name) if len(worker.held) < 4 else []
+        if dice.random() < 0.5:  # it is time to look for suspects
+            worker.waits_for = reserve(database)
+        elif len(worker.held) < 4:
+            worker.held += take(database, 4 - len(worker.held), worker.name)
         if arrivals and dice.random() < 0.2:  # new work never ends the turn of suspects
             arrivals -= 1
             submit(database, uris=(f"s3://b/{arrivals}",), tenant="other")
