@@ -1,17 +1,18 @@
-"""Hand out the most urgent ready passes, and leave aside what belongs to cancelled jobs."""
+"""Hand out the most urgent ready passes; leave aside what belongs to cancelled jobs, and suspects to ``suspects``."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import Select, select, update
 from sqlalchemy.orm import Session
 
 from db.claims import Claim, claim_of
 from db.clock import database_now
 from db.events import record_events
 from db.fairness import READY, wake_waiting
+from db.setbacks import suspect_from
 from db.statements import count_moved
 from db.states import JOB_WORK, JobState, PassKind, PassState
 from db.tables import Job, Pass
@@ -25,7 +26,8 @@ def claim_passes(
 ) -> list[Claim]:
     """Lease up to ``limit`` of the most urgent ready passes of one kind and model; the list may be empty.
 
-    Follows the partial index over ready rows. Work of a cancelled job is not handed out: what is met of it is put
+    Follows the partial index over ready rows, past suspects: those need a worker to themselves, and ``db.suspects``
+    hands them out. Work of a cancelled job is not handed out: what is met of it is put
     aside, a page at a time, for those who retire it. A crash after the commit leaves leases that expire.
     """
     wake_waiting(session)
@@ -36,8 +38,7 @@ def claim_passes(
         _put_aside(session, gone)
         left = limit - len(taken)
         taken += _take(session, kind, model, worker, lease_seconds, left, skip_cancelled=True)
-    if kind in (PassKind.PLAN, PassKind.EXPAND):
-        _start_jobs(session, {row.Pass.job_id for row in taken if row.is_queued}, actor=worker)
+    start_jobs(session, kind, taken, actor=worker)
     return [claim_of(row, worker) for row in sorted((row.Pass for row in taken), key=_order)]
 
 
@@ -51,7 +52,7 @@ def _take(
     *,
     skip_cancelled: bool = False,
 ) -> list[Any]:
-    """Lease the most urgent passes and return each with what its job's state means for it."""
+    """Lease the most urgent passes; see ``lease``."""
     urgent = (
         select(Pass.id)
         .where(
@@ -59,6 +60,7 @@ def _take(
             Pass.not_before.is_(None),
             Pass.kind == kind,
             Pass.model == model,
+            Pass.crashes < suspect_from(kind),
         )
         .order_by(Pass.priority.desc(), Pass.virtual_time, Pass.id)
         .limit(limit)
@@ -66,8 +68,15 @@ def _take(
     )
     if skip_cancelled:
         urgent = urgent.join(Job, Job.id == Pass.job_id).where(Job.state != JobState.CANCELLED)
+    return lease(session, kind, urgent, worker, lease_seconds)
+
+
+def lease(
+    session: Session, kind: PassKind, chosen: Select[str], worker: str, lease_seconds: float
+) -> list[Any]:
+    """Lease the ready passes whose ids are chosen and return each with what its job's state means for it."""
     # Materialised, or PostgreSQL may run the subquery again and take more rows than the limit.
-    page = urgent.cte("urgent").prefix_with("MATERIALIZED", dialect="postgresql")
+    page = chosen.cte("urgent").prefix_with("MATERIALIZED", dialect="postgresql")
     job_state = select(Job.state).where(Job.id == Pass.job_id).correlate(Pass).scalar_subquery()
     stops = kind in JOB_WORK
     rows = session.execute(
@@ -79,6 +88,7 @@ def _take(
             attempts=Pass.attempts + 1,
             worker=worker,
             lease_until=database_now(lease_seconds),
+            not_before=None,
         )
         .returning(
             Pass,
@@ -136,8 +146,10 @@ def _put_aside(session: Session, gone: Sequence[Pass]) -> None:
     )
 
 
-def _start_jobs(session: Session, job_ids: Collection[str], *, actor: str) -> None:
-    if not job_ids:
+def start_jobs(session: Session, kind: PassKind, taken: Sequence[Any], *, actor: str) -> None:
+    """Let the jobs begin whose first work was just leased."""
+    job_ids = {row.Pass.job_id for row in taken if row.is_queued}
+    if kind not in (PassKind.PLAN, PassKind.EXPAND) or not job_ids:
         return
     # Skips what another claim of the same job is starting: claims never wait for each other.
     queued = (

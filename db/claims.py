@@ -1,4 +1,4 @@
-"""Own the lease of every pass, which ``claiming`` grants: heartbeat, hold, fail, release, and its return when expired.
+"""Own the lease of every pass, which ``claiming`` grants and ``setbacks`` takes back: heartbeat, hold, release.
 
 Every statement is guarded by the state and the epoch that it expects, and "no row moved" is an answer. All instants
 are the database's own. Nothing here commits: the caller's session does.
@@ -18,10 +18,6 @@ from db.fairness import Flow, find_place, ready_again
 from db.statements import count_moved
 from db.states import JOB_WORK, JobState, PassKind, PassState
 from db.tables import Job, Pass
-
-MAX_ERRORS = 5  # reported failures that may pass with time, such as storage that does not answer
-MAX_CRASHES = 3  # workers that a pass may take down before it is set aside
-LONGEST_BACKOFF_SECONDS = 300.0
 
 
 class LeaseLost(Exception):
@@ -85,7 +81,8 @@ def claim_of(row: Pass, worker: str) -> Claim:
     )
 
 
-def _still_mine(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+def still_mine(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    """Return the guard of every write of a claim: its pass is leased, and in this epoch."""
     return (Pass.id == claim.pass_id, Pass.epoch == claim.epoch, Pass.state == PassState.LEASED)
 
 
@@ -96,7 +93,7 @@ def renew_leases(session: Session, claims: Iterable[Claim], lease_seconds: float
         for claim in sorted(claims, key=lambda claim: claim.pass_id)  # one order for everybody: no deadlock
         if not count_moved(
             session,
-            update(Pass).where(*_still_mine(claim)).values(lease_until=database_now(lease_seconds)),
+            update(Pass).where(*still_mine(claim)).values(lease_until=database_now(lease_seconds)),
         )
     ]
 
@@ -123,11 +120,11 @@ def hold(session: Session, claim: Claim, *, settles_recording: bool = False) -> 
     moved = count_moved(
         session,
         update(Pass)
-        .where(*_still_mine(claim))
+        .where(*still_mine(claim))
         .values(state=PassState.DONE, lease_until=None, finished_at=database_now()),
     )
     if not moved:
-        raise _lost(claim)
+        raise lost(claim)
     return claim
 
 
@@ -139,8 +136,8 @@ def keep(session: Session, claim: Claim, lease_seconds: float) -> None:
     """
     lock_job_of(session, claim, exclusive=True)
     values = {"lease_until": database_now(lease_seconds), "errors": 0, "crashes": 0}
-    if not count_moved(session, update(Pass).where(*_still_mine(claim)).values(**values)):
-        raise _lost(claim)
+    if not count_moved(session, update(Pass).where(*still_mine(claim)).values(**values)):
+        raise lost(claim)
 
 
 def put_back(session: Session, claim: Claim, *, pause: float = 0.0) -> bool:
@@ -148,7 +145,7 @@ def put_back(session: Session, claim: Claim, *, pause: float = 0.0) -> bool:
 
     It queues up anew, after ``pause`` seconds, so that long work takes turns with other work of its kind.
     """
-    row = session.execute(select(Pass.model, Pass.priority).where(*_still_mine(claim))).first()
+    row = session.execute(select(Pass.model, Pass.priority).where(*still_mine(claim))).first()
     if row is None:
         return False
     flow = Flow(claim.tenant, claim.job_id, claim.kind, row.model, row.priority)
@@ -156,7 +153,7 @@ def put_back(session: Session, claim: Claim, *, pause: float = 0.0) -> bool:
     values = {**ready_again(), "virtual_time": start + step, "attempts": Pass.attempts - 1}
     if pause:
         values["not_before"] = database_now(pause)
-    return bool(count_moved(session, update(Pass).where(*_still_mine(claim)).values(values)))
+    return bool(count_moved(session, update(Pass).where(*still_mine(claim)).values(values)))
 
 
 def hold_all(session: Session, claims: Sequence[Claim]) -> list[Claim | LeaseLost | JobCancelled]:
@@ -193,7 +190,7 @@ def hold_all(session: Session, claims: Sequence[Claim]) -> list[Claim | LeaseLos
     for place, claim in enumerate(claims):
         row = now.get((claim.pass_id, claim.epoch))
         if place in answers or row is None:
-            found.append(answers.get(place) or _lost(claim))
+            found.append(answers.get(place) or lost(claim))
         else:
             found.append(replace(claim, job_id=row.job_id, request_ids=tuple(row.request_ids)))
     count_moved(
@@ -213,9 +210,9 @@ def lock_job_of(session: Session, claim: Claim, *, exclusive: bool) -> Claim:
     """
     cancelled = None
     while True:
-        found = session.execute(select(Pass.job_id, Pass.request_ids).where(*_still_mine(claim))).first()
+        found = session.execute(select(Pass.job_id, Pass.request_ids).where(*still_mine(claim))).first()
         if found is None:
-            raise _lost(claim)
+            raise lost(claim)
         if found.job_id == cancelled:
             raise JobCancelled(f"job {cancelled} was cancelled")
         state = session.scalar(
@@ -232,90 +229,20 @@ def release(session: Session, claim: Claim) -> bool:
     """Give the pass back unworked, as on a shutdown: the attempt does not count. Returns whether it was ours."""
     moved = count_moved(
         session,
-        update(Pass).where(*_still_mine(claim)).values(**ready_again(), attempts=Pass.attempts - 1),
+        update(Pass).where(*still_mine(claim)).values(**ready_again(), attempts=Pass.attempts - 1),
     )
     if moved:
-        _record(session, claim, "pass.released", {})
+        record_pass(session, claim, "pass.released", {})
     return bool(moved)
 
 
-def fail_attempt(session: Session, claim: Claim, failure: Failure, *, jitter: float = 0.5) -> PassState:
-    """Report a failed attempt and return what became of the pass: READY again after a pause, or FAILED.
-
-    ``jitter`` in [0, 1] spreads the pause. The caller settles what depends on a FAILED pass in the same transaction
-    (``db.failures``). Raises ``LeaseLost``.
-    """
-    errors = session.scalar(select(Pass.errors).where(*_still_mine(claim)))
-    if errors is None:
-        raise _lost(claim)
-    again = failure.retryable and errors + 1 < MAX_ERRORS
-    return _put_down(
-        session, claim, failure, again=again, errors=1, crashes=0, pause=backoff_seconds(errors + 1, jitter)
-    )
-
-
-def find_expired(session: Session, limit: int = 100) -> list[Claim]:
-    """Return the claims whose worker fell silent, the longest first; nothing is locked yet."""
-    rows = session.scalars(
-        select(Pass)
-        .where(Pass.state == PassState.LEASED, Pass.lease_until < database_now())
-        .order_by(Pass.lease_until)
-        .limit(limit)
-    ).all()
-    return [claim_of(row, row.worker or "") for row in rows]
-
-
-def count_crash(session: Session, claim: Claim, *, jitter: float = 0.5) -> tuple[PassState, Failure]:
-    """Take an expired lease back: READY for another worker, or FAILED when it has taken ``MAX_CRASHES`` down.
-
-    Raises ``LeaseLost`` when the worker has renewed, or another process was first.
-    """
-    crashes = session.scalar(
-        select(Pass.crashes).where(*_still_mine(claim), Pass.lease_until < database_now()).with_for_update()
-    )
-    if crashes is None:
-        raise _lost(claim)
-    failure = Failure(
-        "worker_crashed",
-        f"worker {claim.worker} stopped answering while it worked on this ({crashes + 1} of {MAX_CRASHES})",
-        retryable=True,
-    )
-    pause = 0.0 if crashes == 0 else backoff_seconds(crashes, jitter)
-    again = crashes + 1 < MAX_CRASHES
-    return _put_down(session, claim, failure, again=again, errors=0, crashes=1, pause=pause), failure
-
-
-def _lost(claim: Claim) -> LeaseLost:
+def lost(claim: Claim) -> LeaseLost:
+    """Return the error that says so."""
     return LeaseLost(f"pass {claim.pass_id}: epoch {claim.epoch} no longer holds the lease")
 
 
-def _put_down(
-    session: Session, claim: Claim, failure: Failure, *, again: bool, errors: int, crashes: int, pause: float
-) -> PassState:
-    state = PassState.READY if again else PassState.FAILED
-    moved = count_moved(
-        session,
-        update(Pass)
-        .where(*_still_mine(claim))
-        .values(
-            state=state,
-            lease_until=None,
-            worker=None,
-            errors=Pass.errors + errors,
-            crashes=Pass.crashes + crashes,
-            error_code=failure.code,
-            error_message=failure.message,
-            not_before=database_now(pause) if again else None,
-            finished_at=None if again else database_now(),
-        ),
-    )
-    if not moved:
-        raise _lost(claim)
-    _record(session, claim, "pass.retried" if again else "pass.failed", {"code": failure.code})
-    return state
-
-
-def _record(session: Session, claim: Claim, kind: str, data: dict[str, str]) -> None:
+def record_pass(session: Session, claim: Claim, kind: str, data: dict[str, str]) -> None:
+    """Record an event of a pass in the history of its job."""
     record_event(
         session,
         kind,
@@ -326,8 +253,3 @@ def _record(session: Session, claim: Claim, kind: str, data: dict[str, str]) -> 
         actor=claim.worker,
         data={"kind": claim.kind, "epoch": claim.epoch, **data},
     )
-
-
-def backoff_seconds(failures: int, jitter: float) -> float:
-    """Return the pause after the ``failures``-th failure: 1, 2, 4 ... seconds, up to 5 minutes, halved at most."""
-    return min(2.0 ** (failures - 1), LONGEST_BACKOFF_SECONDS) * (0.5 + jitter / 2)

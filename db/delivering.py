@@ -15,15 +15,15 @@ from sqlalchemy import ColumnElement, Row, Select, func, insert, literal_column,
 from sqlalchemy.orm import Session
 
 from db.claiming import claim_passes
-from db.claims import Claim, Failure, LeaseLost, backoff_seconds
+from db.claims import Claim, Failure, LeaseLost
 from db.clock import database_now
 from db.events import record_event
 from db.fairness import READY, ready_again, wake_waiting
+from db.setbacks import MAX_FAULTS, backoff_seconds
 from db.statements import count_moved
 from db.states import DeliveryState, PassKind, PassState
 from db.tables import Pass, Webhook, WebhookAttempt, WebhookDelivery
 
-MAX_FAULTS = 10  # of ours, for one delivery: workers that died or failed while they had it
 AT_ONCE = 2  # deliveries to one webhook at a time, over all workers
 
 # Written out: a parameter would hide from planners what a partial index holds.
@@ -81,18 +81,23 @@ def claim_deliveries(
     for webhook_id in queues:
         if len(claims) >= limit:
             break
-        row = select(Webhook.id).where(Webhook.id == webhook_id)
-        if session.scalar(row.with_for_update(skip_locked=True, key_share=True)) is None:
-            continue
-        under_way = select(func.count()).where(
-            Pass.state == LEASED, Pass.kind == PassKind.DELIVER, Pass.model == webhook_id
-        )
-        free = min(AT_ONCE - (session.scalar(under_way) or 0), limit - len(claims))
+        free = min(count_free(session, webhook_id), limit - len(claims))
         if free > 0:
             claims += claim_passes(
                 session, PassKind.DELIVER, worker, model=webhook_id, lease_seconds=lease_seconds, limit=free
             )
     return claims
+
+
+def count_free(session: Session, webhook_id: str) -> int:
+    """Lock a webhook's row and count how many deliveries may begin now; none where another claim counts just now."""
+    row = select(Webhook.id).where(Webhook.id == webhook_id)
+    if session.scalar(row.with_for_update(skip_locked=True, key_share=True)) is None:
+        return 0
+    under_way = select(func.count()).where(
+        Pass.state == LEASED, Pass.kind == PassKind.DELIVER, Pass.model == webhook_id
+    )
+    return AT_ONCE - (session.scalar(under_way) or 0)
 
 
 def _waiting_webhooks() -> Select[Any]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from db.claims import Claim, Failure, count_crash, fail_attempt, lock_job_of
+from db.claims import Claim, Failure, lock_job_of
 from db.delivering import retake_delivery
+from db.setbacks import count_crash, fail_attempt
 from db.settling import Outcome, close_source, settle_recording
 from db.statements import count_moved
 from db.states import LinkState, PassKind, PassState, RecordingState

@@ -15,13 +15,14 @@ from contextlib import suppress
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.claims import JobCancelled, LeaseLost, find_expired
+from db.claims import JobCancelled, LeaseLost
 from db.failures import return_expired
 from db.fairness import wake_waiting
 from db.leading import give_up_lead, take_lead
 from db.queue_depth import count_ready
 from db.recounting import find_miscounted, find_miscounted_requests, recount, recount_request
 from db.repairing import find_idle, find_unended, find_unretired, open_again, retire_again
+from db.setbacks import find_expired
 from db.states import PassKind, PassState
 from db.tables import Pass
 from storage.errors import StorageError

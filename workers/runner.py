@@ -7,7 +7,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -17,6 +17,8 @@ from db.claims import Claim, release
 from db.states import PassKind
 from workers.attempt import Ending, Work, attempt
 from workers.context import WorkerContext
+from workers.gate import Gate
+from workers.isolation import Isolation
 from workers.leases import LeaseKeeper
 from workers.numbers import Numbers
 
@@ -61,8 +63,9 @@ class Runner:
     """The feeder of a process: one thread for each lane claims, a pool works, one keeper renews all leases.
 
     Doorbells only wake it (``wake``) or lend it a thread (``work_one``); without any it polls. After every piece of
-    work it looks for more at once, so a lost message costs at most one pause. ``overdue`` is called when work
-    does not end in time after a drain: its passes have been given back by then.
+    work it looks for more at once, so a lost message costs at most one pause. Suspects have turns of their own, with
+    nothing beside them (``workers.isolation``). ``overdue`` is called when work does not end in time after a drain:
+    its passes have been given back by then.
     """
 
     def __init__(
@@ -75,8 +78,8 @@ class Runner:
     ) -> None:
         self._context = context
         self._overdue = overdue
-        self._active = 0
-        self._changed = threading.Condition()  # guards _active
+        self._gate = Gate()
+        self._drainer_lock = threading.Lock()
         self._drainer: threading.Thread | None = None
         self._lanes = {lane.kind: lane for lane in lanes}
         self._poll_seconds = poll_seconds
@@ -84,6 +87,7 @@ class Runner:
         self._pool = ThreadPoolExecutor(sum(lane.places for lane in lanes), thread_name_prefix="work")
         self._wakes = {lane.kind: threading.Event() for lane in lanes}
         self._stopping = threading.Event()
+        self._isolation = Isolation(context, self._gate, self._stopping)
         self._looked_at = {lane.kind: time.monotonic() for lane in lanes}
         self.counts = Numbers()
         self._threads = [
@@ -107,7 +111,7 @@ class Runner:
         return self._stopping.is_set()
 
     def seconds_since_look(self) -> float:
-        """Return how long ago the lane that is furthest behind last looked for work, or was known to be full."""
+        """Return how long ago the lane that is furthest behind last looked for work, or was known to be busy."""
         return time.monotonic() - min(self._looked_at.values())
 
     def numbers(self) -> dict[str, float]:
@@ -134,7 +138,6 @@ class Runner:
         if not claims:
             lane.give_places()
             return False
-        self._count(1)
         self._attempt(lane, claims[0])
         return True
 
@@ -146,7 +149,7 @@ class Runner:
         self._stopping.set()
         for wake in self._wakes.values():
             wake.set()
-        with self._changed:
+        with self._drainer_lock:
             if self._drainer is not None:
                 return
             self._drainer = threading.Thread(
@@ -159,17 +162,17 @@ class Runner:
         self.drain(grace_seconds)
         if self._drainer is not None:
             self._drainer.join()
-        self._pool.shutdown(wait=self._active == 0)
+        self._pool.shutdown(wait=self._gate.is_empty_within(0.0))
         self._keeper.close()
 
     def _drain(self, grace_seconds: float) -> None:
         for thread in self._threads:
             if thread.is_alive():
                 thread.join(timeout=5.0)
-        if self._is_idle_within(grace_seconds):
+        if self._gate.is_empty_within(grace_seconds):
             return
         self._keeper.stop_work()
-        if self._is_idle_within(OVERDUE_SECONDS):
+        if self._gate.is_empty_within(OVERDUE_SECONDS):
             return
         for lease in self._keeper.held():
             logger.warning(
@@ -183,33 +186,44 @@ class Runner:
                 logger.warning("pass %s could not be given back: %s", lease.claim.pass_id, error)
         self._overdue()
 
-    def _is_idle_within(self, seconds: float) -> bool:
-        with self._changed:
-            return self._changed.wait_for(lambda: self._active == 0, timeout=seconds)
-
-    def _count(self, count: int) -> None:
-        with self._changed:
-            self._active += count
-            self._changed.notify_all()
-
     def _feed(self, lane: Lane) -> None:
         wake = self._wakes[lane.kind]
         while not self._stopping.is_set():
             self._touch_alive_file()
+            if self._take_suspects_turn(lane):
+                self._wake_all()
             places = lane.take_places(lane.places)
-            claims = self._claim(lane, places) if places else self._full(lane)
+            claims = self._claim(lane, places) if places else self._busy(lane)
             lane.give_places(places - len(claims))
-            self._count(len(claims))
             for claim in claims:
                 self._pool.submit(self._attempt, lane, claim)
             if not claims:
                 # Jitter, so that many workers do not ask in step.
-                wake.wait(self._poll_seconds * (0.5 + random.random() / 2))  # noqa: S311
+                pause = self._poll_seconds * (0.5 + random.random() / 2)  # noqa: S311
+                wake.wait(min(pause, self._isolation.seconds_to_next_turn(lane.kind)))
             wake.clear()
             # Places come free one by one, soon after each other: a claim costs the same for one pass and for many.
             self._stopping.wait(GATHER_SECONDS)
 
+    def _take_suspects_turn(self, lane: Lane) -> bool:
+        def work(claim: Claim) -> Future[None]:
+            return self._pool.submit(self._attempt_alone, lane, claim)
+
+        def touch() -> None:
+            self._touch_alive_file()
+            self._busy(lane)
+
+        return self._isolation.take_turn(lane.kind, lane.model, work, touch)
+
+    def _wake_all(self) -> None:
+        for wake in self._wakes.values():
+            wake.set()
+
     def _claim(self, lane: Lane, places: int) -> list[Claim]:
+        """Claim as much; what comes back is inside the gate."""
+        if not self._gate.enter():
+            return self._busy(lane)
+        claims: list[Claim] = []
         try:
             with self._context.database.write() as session:
                 claims = lane.claim(
@@ -221,16 +235,26 @@ class Runner:
                     limit=places,
                 )
             self._looked_at[lane.kind] = time.monotonic()
-            return claims
         except SQLAlchemyError as error:
             logger.warning("no work could be claimed, the database does not answer: %s", error)
-            return []
+            claims = []
+        finally:
+            self._gate.become(len(claims))
+        return claims
 
-    def _full(self, lane: Lane) -> list[Claim]:
+    def _busy(self, lane: Lane) -> list[Claim]:
         self._looked_at[lane.kind] = time.monotonic()
         return []
 
     def _attempt(self, lane: Lane, claim: Claim) -> None:
+        try:
+            self._attempt_alone(lane, claim)
+        finally:
+            lane.give_places()
+            self._wakes[lane.kind].set()
+
+    def _attempt_alone(self, lane: Lane, claim: Claim) -> None:
+        """Attempt a claim that is inside the gate and, as the only one there, needs no place."""
         try:
             ending = attempt(self._context, self._keeper, claim, lane.work)
             if ending is Ending.DONE:
@@ -238,9 +262,7 @@ class Runner:
             else:
                 self.counts.add(f"{ending}_{lane.kind}")
         finally:
-            lane.give_places()
-            self._wakes[lane.kind].set()
-            self._count(-1)
+            self._gate.leave()
 
     def _touch_alive_file(self) -> None:
         if self._context.settings.alive_file is not None:

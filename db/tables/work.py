@@ -124,6 +124,7 @@ class Chunk(OfTenant, Table):
 
 
 READY_NOW = "state = 'ready' AND not_before IS NULL"  # what waits for a time stands in no claim's way
+SUSPECT_NOW = f"{READY_NOW} AND crashes >= 2"  # few: one more crash may set them aside
 
 
 class Pass(OfTenant, Table):
@@ -194,13 +195,10 @@ class Pass(OfTenant, Table):
     finished_at: Mapped[datetime | None]
 
 
-Index(
-    "ix_passes_ready",
-    Pass.kind,
-    Pass.model,
-    Pass.priority.desc(),
-    Pass.virtual_time,
-    Pass.id,
-    postgresql_where=text(READY_NOW),
-    sqlite_where=text(READY_NOW),
-)
+for _name, _condition in (("ix_passes_ready", READY_NOW), ("ix_passes_suspect", SUSPECT_NOW)):
+    Index(
+        _name,
+        *(Pass.kind, Pass.model, Pass.priority.desc(), Pass.virtual_time, Pass.id),
+        postgresql_where=text(_condition),
+        sqlite_where=text(_condition),
+    )

@@ -31,11 +31,15 @@ class Mutant:
 
 def _without_the_epoch() -> None:
     import db.claims
+    import db.setbacks
     import db.understanding
     from db.states import PassState
     from db.tables import Pass
 
-    db.claims._still_mine = lambda claim: (Pass.id == claim.pass_id, Pass.state == PassState.LEASED)
+    def any_epoch(claim: Any) -> Any:
+        return Pass.id == claim.pass_id, Pass.state == PassState.LEASED
+
+    db.claims.still_mine = db.setbacks.still_mine = any_epoch
     hold_all = db.claims.hold_all
 
     def hold_any_epoch(session: Any, claims: Any) -> Any:
@@ -91,6 +95,12 @@ def _without_the_tenant() -> None:
     db.queries.get_job = any_job
 
 
+def _without_isolation() -> None:
+    import db.claiming
+
+    db.claiming.suspect_from = lambda kind: 1_000_000  # claims take suspects along with others
+
+
 MUTANTS = {
     "epoch": Mutant(
         "the epoch in every write of a claim",
@@ -108,6 +118,14 @@ MUTANTS = {
         (
             "tests/integration/workers/test_attempts.py::"
             "test_a_round_takes_back_what_a_dead_worker_held_and_rings_for_it",
+        ),
+    ),
+    "isolation": Mutant(
+        "suspects apart from other claims",
+        _without_isolation,
+        (
+            "tests/integration/db/test_suspects.py::"
+            "test_who_was_held_beside_a_poison_pass_finishes_and_the_poison_one_is_set_aside[sqlite]",
         ),
     ),
     "object-key": Mutant(

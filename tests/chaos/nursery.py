@@ -21,7 +21,9 @@ import boto3
 import uvicorn
 from chaos import fakes, mutants
 
-import db.claims
+import db.claiming
+import db.setbacks
+import db.suspects
 import db.upgrade
 import storage.s3
 import workers.celery_app
@@ -160,8 +162,9 @@ def main() -> int:
     config = json.loads(path.read_text())
     workers.plan.ingest = fakes.copy_ingest
     # Killing this often would set healthy work aside after three times, and let it rest for minutes.
-    db.claims.MAX_CRASHES = db.claims.MAX_ERRORS = config["most_tries"]
-    db.claims.LONGEST_BACKOFF_SECONDS = 0.5
+    db.setbacks.MAX_CRASHES = db.setbacks.MAX_ERRORS = config["most_tries"]
+    db.setbacks.LONGEST_BACKOFF_SECONDS = 0.5
+    db.claiming.suspect_from = db.suspects.suspect_from = lambda kind: config["suspect_from"]
     workers.process.BROKER_POLL_SECONDS = 1.0
     # Objects that no row names are collected while all this goes on, not an hour later.
     workers.housekeeping.Housekeeper.collect_orphans.__defaults__ = (20 / 3600,)

@@ -25,6 +25,7 @@ SOURCES = 400  # objects to choose from; jobs that choose the same share its res
 WORKERS = 4
 PLACES = 4  # passes that a worker hears at a time
 MOST_TRIES = 60  # of one pass: under this much harm three would set healthy work aside
+SUSPECT_FROM = 3  # crashes: from then on a pass runs alone, as it would in production after two
 TENANTS = ("north", "south")
 KEY_SECRET = "chaos" * 8
 LONGEST_SECONDS = 0.6  # of one answer
@@ -139,6 +140,7 @@ def running_service(
                     "longest_seconds": LONGEST_SECONDS,
                     "api_port": api_port,
                     "most_tries": MOST_TRIES,
+                    "suspect_from": SUSPECT_FROM,
                 }
             )
         )

@@ -10,6 +10,7 @@ from db.database import Database
 from db.planning import NewChunk, PlanFacts, PlanStored, complete_plan, load_plan, register_recording
 from db.states import PassKind
 from db.submitting import NewJob, NewRequest, submit_job
+from db.suspects import claim_suspect, reserve_suspect
 from db.understanding import NewResult
 
 TENANT = "default"
@@ -34,11 +35,14 @@ def submit(
 
 
 def claim(database: Database, kind: PassKind, *, worker: str = "w1", lease: float = LEASE) -> Claim | None:
-    """Claim the most urgent pass of a kind, None when there is none."""
+    """Claim the most urgent pass of a kind, else a suspect, as a worker that holds nothing; None when there is none."""
     model = MODEL if kind == PassKind.UNDERSTAND else ""
     with database.write() as session:
         found = claim_passes(session, kind, worker, model=model, lease_seconds=lease)
-    return found[0] if found else None
+        if found:
+            return found[0]
+        suspect = reserve_suspect(session, kind, model=model, seconds=lease)
+        return suspect and claim_suspect(session, suspect, worker, lease_seconds=lease)
 
 
 def facts(chunks: int = 2, *, truncated: bool = False, speech: bool = True) -> PlanFacts:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import func, select, update
 from support.jobs import claim, facts, plan, request, results, submit
 
-from db.claims import MAX_CRASHES, Claim, Failure, JobCancelled, LeaseLost, put_back
+from db.claims import Claim, Failure, JobCancelled, LeaseLost, put_back
 from db.database import Database
 from db.expanding import (
     MAX_ERRORS_KEPT,
@@ -25,6 +25,7 @@ from db.finishing import NewFindings, complete_finish, load_finish
 from db.links import NewLink
 from db.planning import load_plan, register_recording, skip_if_seen
 from db.queries import get_job, list_source_errors, list_sources
+from db.setbacks import MAX_CRASHES
 from db.states import IfSeen, JobState, LinkState, PassKind, PassState, SourceKind, SourceState
 from db.submitting import NewSource
 from db.tables import Event, Job, JobRecording, Pass, Recording, RecordingRequest, SourceError

@@ -36,7 +36,7 @@ from support.lives import (
 )
 
 from db.cancelling import JobOver
-from db.claims import Claim, Failure, JobCancelled, LeaseLost, find_expired, find_lost, renew_leases
+from db.claims import Claim, Failure, JobCancelled, LeaseLost, find_lost, renew_leases
 from db.database import Database
 from db.deleting import is_expired
 from db.failures import fail_pass, return_expired
@@ -44,6 +44,7 @@ from db.history import check_events, check_rows, load_history
 from db.queries import NotFound
 from db.repairing import find_idle, find_unended, find_unretired, open_again, retire_again
 from db.retrying import JobNotOver, NothingToAsk, NothingToRetry
+from db.setbacks import find_expired
 from db.states import FINAL_JOB_STATES, JobState, PassState, RequestState
 from db.tables import Job, JobRequest, Pass, RecordingRequest, Result
 

@@ -29,7 +29,7 @@ from support.lives import (
 
 from db.cancelling import JobOver
 from db.claiming import claim_passes
-from db.claims import MAX_CRASHES, Claim, JobCancelled, LeaseLost, find_expired, find_lost, release
+from db.claims import Claim, JobCancelled, LeaseLost, find_lost, release
 from db.clock import database_now
 from db.database import Database
 from db.failures import return_expired
@@ -37,6 +37,7 @@ from db.planning import TimelineDiffers, TimelineDropped, complete_plan, load_pl
 from db.queries import NotFound, list_job_recordings
 from db.retention import drop_timeline, find_unused_timelines, named_timelines
 from db.retrying import JobNotOver, NothingToAsk, NothingToRetry
+from db.setbacks import MAX_CRASHES, find_expired
 from db.states import JobState, LinkState, PassState
 from db.tables import (
     Annotation,

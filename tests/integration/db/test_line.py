@@ -9,23 +9,13 @@ from sqlalchemy import func, select, text, update
 from support.jobs import claim, facts, plan, request, results, submit
 
 from db.claiming import claim_passes
-from db.claims import (
-    MAX_CRASHES,
-    MAX_ERRORS,
-    Claim,
-    Failure,
-    JobCancelled,
-    LeaseLost,
-    backoff_seconds,
-    find_expired,
-    release,
-    renew_leases,
-)
+from db.claims import Claim, Failure, JobCancelled, LeaseLost, release, renew_leases
 from db.database import Database
 from db.failures import fail_pass, return_expired
 from db.finishing import NewFindings, complete_finish, load_finish
 from db.planning import load_plan, register_recording
 from db.queries import get_job, job_progress, list_job_recordings, list_segments
+from db.setbacks import MAX_CRASHES, MAX_ERRORS, backoff_seconds, find_expired
 from db.settling import Outcome, settle_recording
 from db.states import JobState, LinkState, PassKind, PassState, RecordingState
 from db.tables import Annotation, Event, Job, JobRecording, Pass, Recording, Result, Segment

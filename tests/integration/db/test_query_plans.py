@@ -15,10 +15,11 @@ from support.jobs import submit
 from bench.databases import add_job, add_passes, analyze
 from db import queries
 from db.claiming import claim_passes
-from db.claims import find_expired
 from db.database import Database
 from db.fairness import Flow, find_place, wake_waiting
+from db.setbacks import find_expired
 from db.states import PassKind, PassState
+from db.suspects import has_suspects, reserve_suspect
 from db.waiting import count_waiting
 
 FINISHED = 30_000
@@ -114,6 +115,9 @@ def test_a_claim_that_skips_a_cancelled_job_follows_it_too(full: tuple[Database,
     [
         (find_expired, ["ix_passes_leased"]),
         (wake_waiting, ["ix_passes_waiting"]),
+        (lambda session: has_suspects(session, PassKind.PLAN), ["ix_passes_suspect"]),
+        (lambda session: reserve_suspect(session, PassKind.PLAN, seconds=0), ["ix_passes_suspect"]),
+        (lambda session: has_suspects(session, PassKind.DELIVER), ["ix_passes_suspect"]),
         (
             lambda session: find_place(session, Flow("default", NOBODY, "plan", "", 0)),
             ["ix_passes_ready", "ix_passes_flow", "ix_passes_job"],
@@ -125,6 +129,9 @@ def test_a_claim_that_skips_a_cancelled_job_follows_it_too(full: tuple[Database,
     ids=[
         "expired leases",
         "waiting passes",
+        "whether there are suspects",
+        "the next suspect",
+        "suspect deliveries",
         "a place in the queue",
         "waiting of a tenant",
         "waiting of all",
@@ -168,7 +175,12 @@ def test_a_claim_costs_the_same_beside_many_finished_passes(full: tuple[Database
     assert max(hits) < 300, rows
 
 
-def test_states_that_indexes_hold_are_written_out_in_queries() -> None:
+def test_what_indexes_hold_is_written_out_in_queries() -> None:
     from db.fairness import READY
+    from db.suspects import FEW, _ready
+    from db.tables import Pass
+    from db.tables.work import SUSPECT_NOW
 
     assert str(READY.compile()) == f"'{PassState.READY}'"
+    assert SUSPECT_NOW.endswith(f"crashes >= {FEW.compile()}")
+    assert "passes.crashes >= 2" in str(_ready(PassKind.PLAN, "", Pass.id))

@@ -14,6 +14,8 @@ from sqlalchemy.exc import IntegrityError
 from support.databases import PostgresServer
 
 from db.database import Database, DatabaseUnavailable
+from db.states import PassKind
+from db.suspects import reserve_suspect
 from db.tables import Table
 from db.upgrade import SchemaOutdated, _config, check_schema, current_revision, newest_revision, upgrade
 from db.views import view_definitions
@@ -46,7 +48,7 @@ def test_an_empty_database_is_refused_and_then_upgraded(empty_url: str) -> None:
 
 def test_a_database_of_the_first_release_keeps_its_rows_and_gets_the_new_views(empty_url: str) -> None:
     database = Database(empty_url)
-    at_first_release(database)
+    at_revision(database, "0001")
     with database.write() as session:
         session.execute(text("CREATE VIEW words AS SELECT id FROM recordings"))
         session.execute(
@@ -90,11 +92,43 @@ def test_a_database_of_the_first_release_keeps_its_rows_and_gets_the_new_views(e
     database.close()
 
 
-def at_first_release(database: Database) -> None:
+def test_passes_that_crashed_before_suspects_were_known_are_found(empty_url: str) -> None:
+    database = Database(empty_url)
+    at_revision(database, "0003")
+    with database.write() as session:
+        session.execute(
+            text(
+                "INSERT INTO jobs (id, tenant, state, priority, channels, metadata, recordings_total, recordings_done, "
+                "recordings_partial, recordings_failed, created_at) "
+                "VALUES (:job, 'default', 'running', 0, 'mix', '{}', 1, 0, 0, 0, :now)"
+            ),
+            {"job": JOB, "now": NOW},
+        )
+        for row, crashes in ((LINK, 0), (RECORDING, 2)):
+            session.execute(
+                text(
+                    "INSERT INTO passes (id, tenant, kind, model, job_id, request_ids, state, priority, virtual_time, "
+                    "epoch, attempts, errors, crashes, created_at) "
+                    "VALUES (:id, 'default', 'plan', '', :job, '[]', 'ready', 0, 0, 2, 2, 0, :crashes, :now)"
+                ),
+                {"id": row, "job": JOB, "crashes": crashes, "now": NOW},
+            )
+    upgrade(database)
+    assert current_revision(database) == newest_revision()
+    with database.write() as session:
+        assert session.scalar(text("SELECT count(*) FROM passes")) == 2
+        found = reserve_suspect(session, PassKind.PLAN, seconds=30)
+        assert found is not None
+        assert (str(found.pass_id), found.epoch, found.crashes) == (RECORDING, 2, 2)
+        assert reserve_suspect(session, PassKind.PLAN, seconds=30) is None
+    database.close()
+
+
+def at_revision(database: Database, revision: str) -> None:
     config = _config()
     with database.engine.connect() as connection:
         config.attributes["connection"] = connection
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
         connection.commit()
 
 

@@ -11,12 +11,11 @@ from sqlalchemy import event, func, select, text, update
 from support.jobs import TENANT, claim, facts, plan, request, results, submit
 
 from db.announcing import JOB_ENDS, TELLABLE, announced
-from db.claims import Claim, Failure, LeaseLost, find_expired, renew_leases
+from db.claims import Claim, Failure, LeaseLost, renew_leases
 from db.clock import database_now
 from db.database import Database
 from db.delivering import (
     AT_ONCE,
-    MAX_FAULTS,
     RetryRules,
     Try,
     claim_deliveries,
@@ -28,7 +27,9 @@ from db.events import record_event
 from db.failures import fail_pass, return_expired
 from db.finishing import complete_finish
 from db.queries import NotFound
+from db.setbacks import MAX_FAULTS, find_expired
 from db.states import DeliveryState, JobState, PassKind, PassState
+from db.suspects import claim_suspect, reserve_suspect
 from db.tables import Event, Job, Pass, Webhook, WebhookAttempt, WebhookDelivery
 from db.understanding import complete_understand
 from db.webhooks import (
@@ -67,7 +68,11 @@ def happen(database: Database, job_id: str, kind: str = "job.succeeded", count: 
 
 def take(database: Database, limit: int = 1, worker: str = "w1", lease: float = 30.0) -> list[Claim]:
     with database.write() as session:
-        return claim_deliveries(session, PassKind.DELIVER, worker, lease_seconds=lease, limit=limit)
+        found = claim_deliveries(session, PassKind.DELIVER, worker, lease_seconds=lease, limit=limit)
+        if not found and (suspect := reserve_suspect(session, PassKind.DELIVER, seconds=lease)):
+            alone = claim_suspect(session, suspect, worker, lease_seconds=lease)
+            return [alone] if alone else []
+        return found
 
 
 def complete(database: Database, found: Claim, done: Try, rules: RetryRules = RULES) -> DeliveryState:

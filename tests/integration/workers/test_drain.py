@@ -114,7 +114,7 @@ def test_work_that_does_not_listen_is_given_back_for_it_and_cannot_complete(
     wait_until(lambda: leases, 10, "work began")
     runner.stop(0.1)
     assert overdue == [PassState.READY]
-    wait_until(lambda: runner._active == 0, 10, "the work has ended")
+    wait_until(lambda: runner._gate.is_empty_within(0.0), 10, "the work has ended")
     assert passes(context.database)[0].state == PassState.READY
 
 
