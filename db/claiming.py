@@ -42,6 +42,20 @@ def claim_passes(
     return [claim_of(row, worker) for row in sorted((row.Pass for row in taken), key=_order)]
 
 
+def is_due(session: Session, kind: PassKind, *, model: str = "") -> bool:
+    """Say whether a claim might find something. A read, which keeps no writer out: for whoever has found nothing."""
+    ready = select(Pass.id).where(Pass.state == READY, Pass.not_before.is_(None), Pass.kind == kind)
+    if kind != PassKind.DELIVER:  # whose queues are many, and all of one lane
+        ready = ready.where(Pass.model == model)
+    # In the order of the index: or PostgreSQL, which believes that many are ready, may look for one in the whole table.
+    first = ready.order_by(Pass.model, Pass.priority.desc(), Pass.virtual_time, Pass.id).limit(1)
+    rested = select(Pass.id).where(
+        Pass.state == READY, Pass.not_before.is_not(None), Pass.not_before <= database_now()
+    )
+    found = select(first.scalar_subquery(), rested.order_by(Pass.not_before).limit(1).scalar_subquery())
+    return any(session.execute(found).one())
+
+
 def _take(
     session: Session,
     kind: PassKind,

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from db.claiming import claim_passes
+from db.claiming import claim_passes, is_due
 from db.claims import Claim, release
 from db.states import PassKind
 from workers.attempt import Ending, Work, attempt
@@ -188,12 +188,14 @@ class Runner:
 
     def _feed(self, lane: Lane) -> None:
         wake = self._wakes[lane.kind]
+        found_nothing = False
         while not self._stopping.is_set():
             self._touch_alive_file()
             if self._take_suspects_turn(lane):
                 self._wake_all()
             places = lane.take_places(lane.places)
-            claims = self._claim(lane, places) if places else self._busy(lane)
+            claims = self._claim(lane, places, look_first=found_nothing) if places else self._busy(lane)
+            found_nothing = bool(places) and not claims
             lane.give_places(places - len(claims))
             for claim in claims:
                 self._pool.submit(self._attempt, lane, claim)
@@ -219,12 +221,14 @@ class Runner:
         for wake in self._wakes.values():
             wake.set()
 
-    def _claim(self, lane: Lane, places: int) -> list[Claim]:
-        """Claim as much; what comes back is inside the gate."""
+    def _claim(self, lane: Lane, places: int, *, look_first: bool = False) -> list[Claim]:
+        """Claim as much; what comes back is inside the gate. An idle process looks before it locks."""
         if not self._gate.enter():
             return self._busy(lane)
         claims: list[Claim] = []
         try:
+            if look_first and not self._is_due(lane):
+                return self._busy(lane)
             with self._context.database.write() as session:
                 claims = lane.claim(
                     session,
@@ -241,6 +245,10 @@ class Runner:
         finally:
             self._gate.become(len(claims))
         return claims
+
+    def _is_due(self, lane: Lane) -> bool:
+        with self._context.database.read() as session:
+            return is_due(session, lane.kind, model=lane.model)
 
     def _busy(self, lane: Lane) -> list[Claim]:
         self._looked_at[lane.kind] = time.monotonic()

@@ -6,10 +6,11 @@ import threading
 
 import pytest
 from sqlalchemy import func, select, text, update
-from support.jobs import claim, facts, plan, request, results, submit
+from support.jobs import MODEL, claim, facts, plan, request, results, submit
 
-from db.claiming import claim_passes
+from db.claiming import claim_passes, is_due
 from db.claims import Claim, Failure, JobCancelled, LeaseLost, release, renew_leases
+from db.clock import database_now
 from db.database import Database
 from db.failures import fail_pass, return_expired
 from db.finishing import NewFindings, complete_finish, load_finish
@@ -486,3 +487,31 @@ def test_job_recordings_close_once(database: Database) -> None:
         assert settle_recording(session, job_id, link.id, done, actor="t")
         assert not settle_recording(session, job_id, link.id, done, actor="t")
         assert get_job(session, "default", job_id).recordings_done == 1
+
+
+def test_what_is_due_is_known_without_a_claim(database: Database) -> None:
+    def due(kind: PassKind = PLAN, model: str = "") -> bool:
+        with database.read() as session:
+            return is_due(session, kind, model=model)
+
+    def wait(seconds: float) -> None:
+        with database.write() as session:
+            session.execute(update(Pass).values(not_before=database_now(seconds)))
+
+    assert not due()
+    submit(database)
+    assert due()
+    assert not due(UNDERSTAND, MODEL)
+    wait(60.0)
+    assert not due()
+    wait(-60.0)
+    assert due()
+    assert due(UNDERSTAND, MODEL)  # whoever claims lets in whatever has waited long enough
+    found = must(claim(database, PLAN))
+    assert not due()
+    plan(database, found, facts())
+    assert due(UNDERSTAND, MODEL)
+    assert not due(UNDERSTAND, "another")
+    with database.write() as session:
+        session.execute(update(Pass).where(Pass.kind == UNDERSTAND).values(kind=PassKind.DELIVER))
+    assert due(PassKind.DELIVER)

@@ -14,7 +14,7 @@ from support.jobs import submit
 
 from bench.databases import add_job, add_passes, analyze
 from db import queries
-from db.claiming import claim_passes
+from db.claiming import claim_passes, is_due
 from db.database import Database
 from db.fairness import Flow, find_place, wake_waiting
 from db.setbacks import find_expired
@@ -115,6 +115,8 @@ def test_a_claim_that_skips_a_cancelled_job_follows_it_too(full: tuple[Database,
     [
         (find_expired, ["ix_passes_leased"]),
         (wake_waiting, ["ix_passes_waiting"]),
+        (lambda session: is_due(session, PassKind.PLAN), ["ix_passes_ready", "ix_passes_waiting"]),
+        (lambda session: is_due(session, PassKind.DELIVER), ["ix_passes_ready", "ix_passes_waiting"]),
         (lambda session: has_suspects(session, PassKind.PLAN), ["ix_passes_suspect"]),
         (lambda session: reserve_suspect(session, PassKind.PLAN, seconds=0), ["ix_passes_suspect"]),
         (lambda session: has_suspects(session, PassKind.DELIVER), ["ix_passes_suspect"]),
@@ -129,6 +131,8 @@ def test_a_claim_that_skips_a_cancelled_job_follows_it_too(full: tuple[Database,
     ids=[
         "expired leases",
         "waiting passes",
+        "whether a claim might find something",
+        "whether a delivery is due",
         "whether there are suspects",
         "the next suspect",
         "suspect deliveries",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import AbstractContextManager
 
 import pytest
 from sqlalchemy import select, update
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.orm import Session
 from support.jobs import claim, submit
 from support.servers import wait_until
 
@@ -173,6 +175,30 @@ def test_a_wake_finds_work_long_before_the_next_poll(context: WorkerContext) -> 
     submit(context.database)
     assert not done.wait(0.3)
     runner.wake(PassKind.PLAN)
+    assert done.wait(5)
+    runner.stop(1.0)
+
+
+def test_an_idle_process_keeps_no_writer_out(context: WorkerContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = threading.Event()
+    written: list[float] = []
+    write = context.database.write
+
+    def counted(tenant: str | None = None) -> AbstractContextManager[Session]:
+        written.append(time.monotonic())
+        return write(tenant)
+
+    def work(context: WorkerContext, lease: Lease) -> None:
+        complete(context, lease)
+        done.set()
+
+    monkeypatch.setattr(context.database, "write", counted)
+    runner = Runner(context, [Lane(PassKind.PLAN, 1, work)], poll_seconds=0.02)
+    runner.start()
+    time.sleep(0.6)
+    assert len(written) == 1, "the first look claims, the others read"
+    assert runner.seconds_since_look() < 0.5
+    submit(context.database)
     assert done.wait(5)
     runner.stop(1.0)
 
