@@ -99,16 +99,16 @@ class Client:
 
     def retry(self, sent: Submitted) -> None:
         """Retry what failed, and after a cancel what that cut off; each job once."""
-        if not any(one.kind == "retry" and one.of == sent.job_id for one in self.log.values()):
+        if not self._has("retry", sent):
             self._derive(
                 "retry", sent, f"/v1/jobs/{sent.job_id}/retry", {"cancelled": sent.ended == "cancelled"}
             )
 
     def ask_more(self, sent: Submitted) -> None:
-        """Ask one more thing about the recordings of a job."""
-        self._derive(
-            "more", sent, f"/v1/jobs/{sent.job_id}/tasks", {"tasks": _tasks(self.dice.choice(STYLES))}
-        )
+        """Ask one more thing about the recordings of a job; each job once."""
+        if not self._has("more", sent):
+            body = {"tasks": _tasks(self.dice.choice(STYLES))}
+            self._derive("more", sent, f"/v1/jobs/{sent.job_id}/tasks", body)
 
     def cancel(self, sent: Submitted) -> Submitted:
         """Cancel a job; only a clear yes counts."""
@@ -145,6 +145,9 @@ class Client:
         files = {"file": (f"{number}.pcm", fakes.make_pcm(self.seed, number))}
         answer = self._answer("POST", "/v1/uploads", files=files)
         return str(answer.json()["uri"]) if answer is not None and answer.status_code == 201 else None
+
+    def _has(self, kind: str, of: Submitted) -> bool:
+        return any(one.kind == kind and one.of == of.job_id for one in self.log.values())
 
     def _derive(self, kind: str, of: Submitted, path: str, body: Any) -> None:
         sent = Submitted(self._mark(), "unknown", (), self.tenant, kind=kind, of=of.job_id)

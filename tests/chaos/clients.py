@@ -13,7 +13,7 @@ import httpx
 from chaos.client import Client
 from chaos.facts import Hook, Submitted
 
-ACT_SHARE = 0.45  # of the turns are about jobs of before
+ACT_SHARE = 0.35  # of the turns are about jobs of before
 ALL_KINDS = (
     "job.accepted", "job.succeeded", "job.partial", "job.failed", "job.cancelled",
     "recording.succeeded", "recording.partial", "recording.failed",

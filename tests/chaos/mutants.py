@@ -99,6 +99,8 @@ def _without_isolation() -> None:
     import db.claiming
 
     db.claiming.suspect_from = lambda kind: 1_000_000  # claims take suspects along with others
+
+
 def _without_passing_over_an_heir_in_use() -> None:
     import db.cancelling
     from db.states import FINAL_JOB_STATES

@@ -131,6 +131,7 @@ def harm(
             "objects collected in the end": unreferred,
             "uploads in parts": ", ".join(f"{count} {name}" for name, count in uploads["uploads"].items()),
             "unfinished uploads swept in the end": len(uploads["unfinished"]),
+            "the oldest of them": f"{max((one['seconds'] for one in uploads['unfinished']), default=0):.0f} s",
         }
     return report
 
