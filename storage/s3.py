@@ -122,11 +122,16 @@ class S3Store:
             for page in pages:
                 for upload in page.get("Uploads", []):
                     if upload["Initiated"] < before:
-                        self._client.abort_multipart_upload(
-                            Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-                        )
-                        swept += 1
+                        swept += self._abort(bucket, upload["Key"], upload["UploadId"])
         return swept
+
+    def _abort(self, bucket: str, key: str, upload_id: str) -> bool:
+        """Abort an upload; False when it has ended meanwhile, by its writer or by another sweep."""
+        try:
+            self._client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
+        except self._client.exceptions.NoSuchUpload:
+            return False
+        return True
 
     def _get(self, uri: str, start: int, end: int, version: str | None) -> bytes:
         """Fetch a range, again when its body breaks off: the client's own retries end where it begins."""

@@ -22,6 +22,8 @@ CHANGED = "it changed since it was first looked at: submit it again"
 
 # HEAD answers have no body, so that their code is the bare status.
 _FACTS: dict[str, tuple[type[StorageError], str]] = {
+    # Another attempt begins a new upload: this one was swept, or completed by a request whose answer was lost.
+    "NoSuchUpload": (StorageUnavailable, "its upload in parts is not there any more"),
     **dict.fromkeys(
         ("404", "NoSuchKey", "NoSuchVersion", "NotFound"),
         (InputNotFound, "there is no such object"),

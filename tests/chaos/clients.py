@@ -1,4 +1,4 @@
-"""Submit jobs over REST while everything breaks, and keep a log of what was answered."""
+"""Keep a service busy over REST while everything breaks: a few clients of several tenants, each in a thread."""
 
 from __future__ import annotations
 
@@ -10,35 +10,40 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
-from chaos.checker import Submitted
-from chaos.service import SOURCES, source_uri
+from chaos.client import Client
+from chaos.facts import Hook, Submitted
 
-STYLES = ("clotho", "audiocaps", "plain")
-CANCEL_SHARE = 0.2  # of the jobs
-MOST_SENDS = 4  # of one submission that got no clear answer
-AGAIN_SHARE = 0.1  # of the submissions are sent again although they were acknowledged
-MISSING_SHARE = 0.04  # of the sources: objects that do not exist
+ACT_SHARE = 0.35  # of the turns are about jobs of before
+ALL_KINDS = (
+    "job.accepted", "job.succeeded", "job.partial", "job.failed", "job.cancelled",
+    "recording.succeeded", "recording.partial", "recording.failed",
+)  # fmt: skip
 
 
 @dataclass
 class Clients:
-    """Threads that keep the service busy, and their log."""
+    """Threads that keep the service busy, and what they saw."""
 
     url: str
     seed: int
     keys: Mapping[str, str]  # tenant -> API key
+    receiver_url: str
     has_room: Callable[[], bool]  # whether more work should come
     count: int = 3
-    log: list[Submitted] = field(default_factory=list)
     foreign_reads: list[str] = field(default_factory=list)  # answers about another tenant's jobs
+    hooks: dict[str, Hook] = field(default_factory=dict)  # path -> webhook
+    _clients: list[Client] = field(default_factory=list)
     _ended: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def start(self) -> None:
-        """Begin."""
+        """Register webhooks, submit a first job each, and begin."""
         for number in range(self.count):
-            thread = threading.Thread(target=self._run, args=(number,), daemon=True)
+            self._clients.append(self._open(number))
+        for client in self._clients:
+            self._register(client)
+        for client in self._clients:
+            thread = threading.Thread(target=self._run, args=(client,), daemon=True)
             self._threads.append(thread)
             thread.start()
 
@@ -46,76 +51,72 @@ class Clients:
         """End after what is under way."""
         self._ended.set()
         for thread in self._threads:
-            thread.join(timeout=30.0)
+            thread.join(timeout=60.0)
+            assert not thread.is_alive(), "a client does not end"
 
-    def _run(self, number: int) -> None:
-        dice = random.Random(f"{self.seed}/client/{number}")
+    def last_acts(self) -> None:
+        """Let each client do what it has left to do, now that nothing breaks any more."""
+        for client in self._clients:
+            client.last_acts()
+
+    def log(self) -> list[Submitted]:
+        """Return everything that was asked for, and its job as REST shows it now."""
+        found = []
+        for client in self._clients:
+            for sent in client.log.values():
+                if sent.job_id is not None and sent.deleted == "no":
+                    answer = client.http.get(f"/v1/jobs/{sent.job_id}", timeout=15)
+                    sent = replace(sent, shown=answer.json() if answer.is_success else None)
+                found.append(replace(sent, shown=sent.shown if sent.deleted == "no" else None))
+        return found
+
+    def close(self) -> None:
+        """Close all connections."""
+        for client in self._clients:
+            client.http.close()
+
+    def _open(self, number: int) -> Client:
         tenant = sorted(self.keys)[number % len(self.keys)]
-        headers = {"Authorization": f"Bearer {self.keys[tenant]}"}
-        with httpx.Client(base_url=self.url, timeout=8.0, headers=headers) as http:
-            turn = 0
-            while not self._ended.is_set():
-                if not self.has_room():
-                    time.sleep(0.1)
-                    continue
-                sent = self._submit(http, dice, tenant, f"{number}-{turn}")
-                turn += 1
-                with self._lock:
-                    self.log.append(sent)
-                    others = [one.job_id for one in self.log if one.tenant != tenant and one.job_id]
-                if others:
-                    self._peep(http, tenant, dice.choice(others))
-                time.sleep(dice.uniform(0.0, 0.2) if sent.outcome == "acknowledged" else 0.3)
+        http = httpx.Client(
+            base_url=self.url, timeout=8.0, headers={"Authorization": f"Bearer {self.keys[tenant]}"}
+        )
+        dice = random.Random(f"{self.seed}/client/{number}")
+        hook_url = f"{self.receiver_url}/{tenant}/jobs-of-{number}"
+        return Client(http, dice, self.seed, tenant, str(number), hook_url)
 
-    def _submit(self, http: httpx.Client, dice: random.Random, tenant: str, mark: str) -> Submitted:
-        numbers = [
-            SOURCES + dice.randrange(100) if dice.random() < MISSING_SHARE else dice.randrange(SOURCES)
-            for _ in range(dice.randint(1, 3))
+    def _register(self, client: Client) -> None:
+        """Ask to be told of all jobs of the tenant, of everything and of ends alone, and of those that say so."""
+        wanted: list[dict[str, Any]] = [
+            {"url": f"{self.receiver_url}/{client.tenant}/all", "events": list(ALL_KINDS)},
+            {"url": f"{self.receiver_url}/{client.tenant}/ends"},
         ]
-        uris = [source_uri(number) for number in numbers]
-        styles = dice.sample(STYLES, dice.randint(1, 3))
-        sent = Submitted(mark, "unknown", uris, tenant)
-        body = {
-            "sources": uris,
-            "tasks": [{"task": "caption", "options": {"style": style}} for style in styles],
-            "metadata": {"mark": mark},
-        }
-        job_id = None
-        for turn in range(MOST_SENDS):
-            if turn:
-                time.sleep(0.3 * turn)
-            job_id = self._send(http, body, mark)
-            if job_id is not None:
-                break
-        if job_id is None:
-            return sent
-        sent = replace(sent, outcome="acknowledged", job_id=job_id)
-        if dice.random() < AGAIN_SHARE:
-            sent = replace(sent, again=self._send(http, body, mark))
-        return self._cancel(http, dice, sent) if dice.random() < CANCEL_SHARE else sent
+        for body in wanted:
+            path = body["url"].removeprefix(self.receiver_url)
+            if path not in self.hooks:
+                answer = client.http.post("/v1/webhooks", json=body).raise_for_status().json()
+                self.hooks[path] = Hook(answer["id"], answer["secret"])
+        client.submit(hook=True)
+        assert client.hook_id is not None, "the first job told of no webhook"
+        assert client.secret is not None, "the first job told no secret"
+        path = client.hook_url.removeprefix(self.receiver_url)
+        self.hooks[path] = Hook(client.hook_id, client.secret)
 
-    def _send(self, http: httpx.Client, body: Any, key: str) -> str | None:
-        """Send a submission under its idempotency key; None where no clear answer came."""
-        try:
-            answer = http.post("/v1/jobs", json=body, headers={"Idempotency-Key": key})
-        except httpx.HTTPError:
-            return None
-        return str(answer.json()["id"]) if answer.status_code == 202 else None
+    def _run(self, client: Client) -> None:
+        while not self._ended.is_set():
+            if client.dice.random() < ACT_SHARE:
+                client.act()
+            elif self.has_room():
+                sent = client.submit()
+                time.sleep(0.0 if sent.outcome == "acknowledged" else 0.3)
+            others = [one.job_id for one in self._others(client) if one.job_id is not None]
+            if others and (fact := client.peep(client.dice.choice(others))) is not None:
+                self.foreign_reads.append(fact)
+            time.sleep(client.dice.uniform(0.05, 0.3))
 
-    def _peep(self, http: httpx.Client, tenant: str, job_id: str) -> None:
-        """Ask for what is another tenant's: there is no such job."""
-        try:
-            answer = http.get(f"/v1/jobs/{job_id}")
-        except httpx.HTTPError:
-            return
-        if answer.status_code not in (404, 503):
-            self.foreign_reads.append(f"{tenant} got {answer.status_code} for job {job_id} of another tenant")
-
-    def _cancel(self, http: httpx.Client, dice: random.Random, sent: Submitted) -> Submitted:
-        """Cancel the job after a while; only a clear yes counts."""
-        time.sleep(dice.uniform(0.0, 1.5))
-        try:
-            answer = http.post(f"/v1/jobs/{sent.job_id}/cancel")
-        except httpx.HTTPError:
-            return sent
-        return replace(sent, cancelled=answer.is_success and answer.json()["state"] == "cancelled")
+    def _others(self, client: Client) -> list[Submitted]:
+        return [
+            sent
+            for other in self._clients
+            if other.tenant != client.tenant
+            for sent in list(other.log.values())
+        ]

@@ -1,4 +1,8 @@
-"""Stand in for what costs time: recordings made of a seed, a decoder that copies, an engine that says a hash."""
+"""Stand in for what costs time: recordings made of a seed, a decoder that copies, an engine that says a hash.
+
+What fails does so by its samples alone: a few recordings cannot be decoded, a few chunks are never heard, and a few
+not before something has been mended, so that a retry finds both what fails again and what does not.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import BinaryIO
 
 import numpy as np
+from chaos.facts import MENDED, POISON, SOUND
 from numpy.typing import NDArray
 
 from pipeline.chunking import ChunkSpan
 from pipeline.decode import DecodeOptions
 from pipeline.decode_report import Media
+from pipeline.errors import UnsupportedOrCorrupt
 from pipeline.ingest import Ingested, Sink
 from pipeline.timeline import Timeline
 from qwen_audio.answers import Answer, FinishReason
@@ -24,6 +30,7 @@ CHUNK_SAMPLES = 4_000  # a quarter of a second, so that a recording of a few kil
 OVERLAP_SAMPLES = 100  # heard on both sides
 DECODE_SECONDS = 0.03  # for each chunk: a plan is long enough to be hit
 MODEL = "chaos"
+BROKEN_IN_256, POISON_IN_256, MENDED_IN_256 = 14, 5, 12  # recordings; chunks
 
 
 def make_pcm(seed: int, number: int) -> bytes:
@@ -66,6 +73,32 @@ def copy_ingest(
     return Ingested(timeline, media, (tuple(spans_of(timeline.samples)),), (), (), False, {})
 
 
+def is_broken(pcm: bytes) -> bool:
+    """Say whether a recording cannot be decoded."""
+    return hashlib.sha256(b"broken" + pcm).digest()[0] < BROKEN_IN_256
+
+
+def fate_of(clip: bytes) -> str:
+    """Return what becomes of a clip: it is heard, or never, or once it has been mended."""
+    draw = hashlib.sha256(b"fate" + clip).digest()[0]
+    return POISON if draw < POISON_IN_256 else MENDED if draw < POISON_IN_256 + MENDED_IN_256 else SOUND
+
+
+def breaking_ingest(
+    source_file: BinaryIO,
+    sink: Sink,
+    options: DecodeOptions,
+    progress: Callable[[float], object] | None = None,
+) -> Ingested:
+    """Take a file of samples as ``copy_ingest`` does; some break when all but their end has been decoded."""
+    pcm = source_file.read()
+    if is_broken(pcm):
+        sink(pcm[: -2 * CHUNK_SAMPLES])
+        raise UnsupportedOrCorrupt("the samples say that they cannot be decoded")
+    source_file.seek(0)
+    return copy_ingest(source_file, sink, options, progress)
+
+
 def said_of(pcm: bytes, prompt: Prompt) -> str:
     """Return what the engine says of a clip: a hash of it, and what it was asked."""
     return f"{hashlib.sha256(pcm).hexdigest()} {style_of(prompt)}"
@@ -76,19 +109,36 @@ def style_of(prompt: Prompt) -> str:
     return "x" + hashlib.sha256(str(prompt).encode()).hexdigest()[:8]
 
 
+class Unhearable(Exception):
+    """The clip cannot be heard, whoever tries."""
+
+    code = "unhearable"
+    retryable = False
+
+
 class HashEngine:
-    """Answer every prompt with the hash of the samples, after a pause that a seed decides."""
+    """Answer every prompt with the hash of the samples, after a pause that a seed decides.
+
+    ``cannot_hear`` says of which clips it raises ``Unhearable``.
+    """
 
     revision = "chaos-1"
     clip_samples = None
 
-    def __init__(self, seed: int, places: int, longest_seconds: float) -> None:
-        self._seed, self._longest = seed, longest_seconds
+    def __init__(
+        self,
+        seed: int,
+        places: int,
+        longest_seconds: float,
+        cannot_hear: Callable[[bytes], bool] = lambda clip: False,
+    ) -> None:
+        self._seed, self._longest, self._cannot_hear = seed, longest_seconds, cannot_hear
         self._pool = ThreadPoolExecutor(places)
 
     def open(self, samples: NDArray[np.int16]) -> HashPrefix:
         """Take a clip."""
-        return HashPrefix(self._pool, samples.astype("<i2").tobytes(), self._seed, self._longest)
+        clip = samples.astype("<i2").tobytes()
+        return HashPrefix(self._pool, clip, self._seed, self._longest, self._cannot_hear)
 
     def open_parts(self, parts: Sequence[Prompt | NDArray[np.int16]]) -> HashPrefix:
         """Take a conversation as one clip: all that is heard in it, one after another."""
@@ -99,8 +149,16 @@ class HashEngine:
 class HashPrefix:
     """One clip."""
 
-    def __init__(self, pool: ThreadPoolExecutor, pcm: bytes, seed: int, longest_seconds: float) -> None:
+    def __init__(
+        self,
+        pool: ThreadPoolExecutor,
+        pcm: bytes,
+        seed: int,
+        longest_seconds: float,
+        cannot_hear: Callable[[bytes], bool],
+    ) -> None:
         self._pool, self._pcm, self._seed, self._longest = pool, pcm, seed, longest_seconds
+        self._cannot_hear = cannot_hear
 
     def branch(
         self,
@@ -116,6 +174,8 @@ class HashPrefix:
 
         def answer() -> Answer:
             time.sleep(pause)
+            if self._cannot_hear(self._pcm):
+                raise Unhearable("the samples say that they cannot be heard")
             return Answer(text, (1,), (-0.1,), FinishReason.STOP)
 
         return self._pool.submit(answer)

@@ -101,6 +101,21 @@ def _without_isolation() -> None:
     db.claiming.suspect_from = lambda kind: 1_000_000  # claims take suspects along with others
 
 
+def _without_passing_over_an_heir_in_use() -> None:
+    import db.cancelling
+    from db.states import FINAL_JOB_STATES
+    from db.tables import Job
+
+    def wait_for_one(session: Any, heirs: Any) -> Any:
+        for heir in heirs:
+            state = session.scalar(select(Job.state).where(Job.id == heir.job_id).with_for_update(read=True))
+            if state is not None and state not in FINAL_JOB_STATES:
+                return heir
+        return None
+
+    db.cancelling.lock_one = wait_for_one
+
+
 MUTANTS = {
     "epoch": Mutant(
         "the epoch in every write of a claim",
@@ -132,6 +147,14 @@ MUTANTS = {
         "the epoch in the names of objects",
         _without_the_epoch_in_the_key,
         ("tests/integration/workers/test_stale_planner.py",),
+    ),
+    "heir-in-use": Mutant(
+        "a cancel that passes over an heir whose row is in use",
+        _without_passing_over_an_heir_in_use,
+        (
+            "tests/integration/db/test_interleavings.py::"
+            "test_two_cancels_of_jobs_that_are_each_others_heirs_do_not_wait_in_a_ring",
+        ),
     ),
     "tenant": Mutant(
         "the tenant of every session of the API",

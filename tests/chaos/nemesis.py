@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from chaos.receiver import Receiver
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from support.databases import PostgresServer
@@ -36,6 +37,7 @@ class Nemesis:
     lease_seconds: float
     dice: random.Random
     pause_seconds: float = 0.4
+    receiver: Receiver | None = None
     redis: RedisServer | None = None
     postgres: PostgresServer | None = None
     server_pause_seconds: float = 4.0
@@ -49,6 +51,8 @@ class Nemesis:
     def start(self) -> None:
         """Begin, in threads: workers and the API in one, each server in its own."""
         self._spawn(self._harm_workers)
+        if self.receiver is not None:
+            self._spawn(lambda: self._harm_servers([self._kill_receiver]))
         if self.redis is not None:
             self._spawn(lambda: self._harm_servers([self._wipe_redis, self._kill_redis, self._pause_redis]))
         if self.postgres is not None:
@@ -131,6 +135,13 @@ class Nemesis:
         dice = random.Random(self.dice.random())
         while not self._ended.wait(self.server_pause_seconds * dice.uniform(0.7, 1.3)):
             dice.choice(kinds)()
+
+    def _kill_receiver(self) -> None:
+        assert self.receiver is not None
+        self.receiver.kill()
+        self.note("receiver kill")
+        time.sleep(self.server_pause_seconds / 3)
+        self.receiver.start()
 
     def _wipe_redis(self) -> None:
         assert self.redis is not None

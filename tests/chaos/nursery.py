@@ -14,26 +14,32 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import boto3
 import uvicorn
 from chaos import fakes, mutants
+from chaos.facts import MENDED, POISON
 
 import db.claiming
+import db.delivering
 import db.setbacks
 import db.suspects
 import db.upgrade
 import storage.s3
+import storage.s3_writing
 import workers.celery_app
 import workers.cpu
+import workers.deliver
 import workers.housekeeping
 import workers.plan
 from api.app import create_app
 from db.states import PassKind
 from settings import load_settings
 from settings.logs import configure_logging
+from webhooks.posting import PostOptions
 from workers.context import WorkerContext, open_context
 from workers.doorbell import open_doorbell
 from workers.process import run_worker
@@ -41,12 +47,20 @@ from workers.runner import Lane
 from workers.understand import Ear
 
 STOP_SECONDS = 25.0
+POST_SECONDS = 1.5  # that a message may take
 
 
 def open_lanes(context: WorkerContext, config: Mapping[str, Any]) -> list[Lane]:
     """Return everything that a worker does, with the hash engine."""
     places = config["places"]
-    ear = Ear(fakes.HashEngine(config["seed"], places, config["longest_seconds"]), fakes.MODEL)
+    mended = Path(config["mended"])
+
+    def cannot_hear(clip: bytes) -> bool:
+        fate = fakes.fate_of(clip)
+        return fate == POISON or (fate == MENDED and not mended.exists())
+
+    engine = fakes.HashEngine(config["seed"], places, config["longest_seconds"], cannot_hear)
+    ear = Ear(engine, fakes.MODEL)
     hearing = Lane(PassKind.UNDERSTAND, places, ear.understand, model=fakes.MODEL)
     return [*workers.cpu.open_lanes(context), hearing]
 
@@ -144,6 +158,9 @@ def collect(context: WorkerContext) -> int:
     housekeeper = workers.housekeeping.Housekeeper(context)
     for _ in range(2):  # the first only begins to list
         housekeeper.collect_orphans(hours=-1.0)
+        housekeeper.collect_uploads()
+    workers.housekeeping.UNFINISHED_HOURS = 0.0
+    housekeeper.sweep_unfinished()
     return 0
 
 
@@ -160,14 +177,18 @@ def main() -> int:
     """Prepare what all children share, and run."""
     path = Path(sys.argv[1])
     config = json.loads(path.read_text())
-    workers.plan.ingest = fakes.copy_ingest
+    workers.plan.ingest = fakes.breaking_ingest
     # Killing this often would set healthy work aside after three times, and let it rest for minutes.
     db.setbacks.MAX_CRASHES = db.setbacks.MAX_ERRORS = config["most_tries"]
+    db.setbacks.MAX_FAULTS = db.delivering.MAX_FAULTS = config["most_tries"]
     db.setbacks.LONGEST_BACKOFF_SECONDS = 0.5
     db.claiming.suspect_from = db.suspects.suspect_from = lambda kind: config["suspect_from"]
     workers.process.BROKER_POLL_SECONDS = 1.0
-    # Objects that no row names are collected while all this goes on, not an hour later.
+    storage.s3_writing.PART_BYTES = config["part_bytes"]
+    workers.deliver.PostOptions = partial(PostOptions, connect_seconds=1.0, total_seconds=POST_SECONDS)
+    # Objects that no row names are collected while all this goes on, not an hour later, unfinished uploads too.
     workers.housekeeping.Housekeeper.collect_orphans.__defaults__ = (20 / 3600,)
+    workers.housekeeping.UNFINISHED_HOURS = config["unfinished_seconds"] / 3600
     _warm()
     if "--collect" in sys.argv:
         return collect(open_context(load_settings(), "collector"))

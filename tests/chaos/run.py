@@ -20,12 +20,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import httpx
 from chaos import fakes
 from chaos.checker import Row, Snapshot, Submitted, Violation, check, tally
 from chaos.clients import Clients
 from chaos.nemesis import Nemesis
-from chaos.service import BUCKET, MOST_TRIES, Service, running_service
+from chaos.service import MOST_TRIES, Service, running_service
+from chaos.sources import BUCKET
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 from support.databases import PostgresServer
@@ -36,6 +36,7 @@ from pipeline.tasks import get_task
 
 LEASE_SECONDS = 2.5
 S3_ERROR_RATE = 0.2
+RECEIVER_ERROR_RATE = 0.25
 REST_SECONDS = 90.0  # to become quiet after the last harm
 BACKLOG = 48  # passes that are open at a time
 
@@ -90,40 +91,61 @@ def harm(
             LEASE_SECONDS,
             random.Random(seed),
             pause_seconds=pause_seconds,
+            receiver=service.receiver,
             redis=redis,
             postgres=postgres if postgres is not None and postgres.is_ours else None,
             server_pause_seconds=server_pause_seconds,
         )
-        clients = Clients(service.url, seed, service.keys, lambda: count_open(service) < backlog)
-        service.fail_s3(S3_ERROR_RATE)
+        clients = Clients(
+            service.url, seed, service.keys, service.receiver.url, lambda: count_open(service) < backlog
+        )
         clients.start()
+        service.fail_s3(S3_ERROR_RATE)
+        service.receiver.fail(RECEIVER_ERROR_RATE)
         nemesis.start()
-        time.sleep(duration)
+        time.sleep(duration / 2)
+        service.mend()
+        time.sleep(duration / 2)
         clients.stop()
         nemesis.heal()
         report.storage_faults.update(service.s3_state()["faults"])
         service.fail_s3(0.0)
+        service.receiver.fail(0.0)
         rested = time.monotonic()
         wait_for_rest(service)
         report.facts["came to rest in"] = f"{time.monotonic() - rested:.1f} s"
-        submitted = [_shown(service, sent) for sent in clients.log]
+        clients.last_acts()
+        wait_for_rest(service)
+        time.sleep(LEASE_SECONDS)  # the reconcilers sweep private folders meanwhile
+        submitted = clients.log()
+        clients.close()
         report.facts["workers that did not end well"] = service.stop()
-        unreferred = count_unreferred(service)
+        unreferred, uploads = count_unreferred(service), service.s3_state()
         service.collect()
-        snapshot = replace(take_snapshot(service, submitted), foreign_reads=clients.foreign_reads)
+        snapshot = replace(
+            take_snapshot(service, submitted), foreign_reads=clients.foreign_reads, hooks=clients.hooks
+        )
         report.violations = check(snapshot)
         report.faults, report.notes = nemesis.faults, nemesis.notes
-        report.facts |= _facts(service, snapshot) | {"objects collected in the end": unreferred}
+        report.facts |= _facts(service, snapshot) | {
+            "objects collected in the end": unreferred,
+            "uploads in parts": ", ".join(f"{count} {name}" for name, count in uploads["uploads"].items()),
+            "unfinished uploads swept in the end": len(uploads["unfinished"]),
+            "the oldest of them": f"{max((one['seconds'] for one in uploads['unfinished']), default=0):.0f} s",
+        }
     return report
 
 
-def count_open(service: Service) -> int:
-    """Count the passes that somebody still has to work on; a database that is down counts as full."""
+def count_open(service: Service, *, messages: bool = False) -> int:
+    """Count the passes that somebody still has to work on, those of messages to webhooks too where that is asked.
+
+    A database that is down counts as full.
+    """
+    query = "SELECT count(*) FROM passes WHERE state IN ('ready', 'leased')"
+    query += "" if messages else " AND kind != 'deliver'"
     try:
         with service.database.read() as session:
-            return int(
-                session.scalar(text("SELECT count(*) FROM passes WHERE state IN ('ready', 'leased')")) or 0
-            )
+            return int(session.scalar(text(query)) or 0)
     except SQLAlchemyError:
         return BACKLOG
 
@@ -133,17 +155,8 @@ def wait_for_rest(service: Service) -> None:
     end = time.monotonic() + REST_SECONDS
     quiet = 0
     while quiet < 3 and time.monotonic() < end:
-        quiet = quiet + 1 if count_open(service) == 0 else 0
+        quiet = quiet + 1 if count_open(service, messages=True) == 0 else 0
         time.sleep(0.3)
-    time.sleep(LEASE_SECONDS)  # the reconcilers sweep private folders meanwhile
-
-
-def _shown(service: Service, sent: Submitted) -> Submitted:
-    if sent.job_id is None:
-        return sent
-    headers = {"Authorization": f"Bearer {service.keys[sent.tenant]}"}
-    answer = httpx.get(f"{service.url}/v1/jobs/{sent.job_id}", timeout=15, headers=headers)
-    return replace(sent, shown=answer.json() if answer.is_success else None)
 
 
 def take_snapshot(service: Service, submitted: Sequence[Submitted]) -> Snapshot:
@@ -162,7 +175,12 @@ def take_snapshot(service: Service, submitted: Sequence[Submitted]) -> Snapshot:
         service.pcm_of,
         says,
         MOST_TRIES,
+        is_broken=fakes.is_broken,
+        fate=fakes.fate_of,
         collected=True,
+        unfinished=[one["key"] for one in service.s3_state()["unfinished"]],
+        uploads_at=f"s3://{BUCKET}/earwitness/uploads/",
+        received=service.receiver.received(),
         scratch=[path.name for path in scratch.iterdir()] if scratch.exists() else [],
     )
 
@@ -178,7 +196,8 @@ def count_unreferred(service: Service) -> int:
     """Count the objects that no row names."""
     with service.database.read() as session:
         named = set(session.scalars(select(Recording.timeline_uri)))
-    return len(set(our_objects(service)) - named)
+    timelines = {uri for uri in our_objects(service) if "/timelines/" in uri}
+    return len(timelines - named)
 
 
 def says(pcm: bytes, request: Row) -> str:
@@ -190,9 +209,15 @@ def says(pcm: bytes, request: Row) -> str:
 def _facts(service: Service, snapshot: Snapshot) -> dict[str, Any]:
     passes = snapshot.tables["passes"]
     logs = service.logs()
+    sent = snapshot.submitted
+    made = Counter(one.kind for one in sent if one.outcome == "acknowledged")
+    taken = [(one.path, one.message_id) for one in snapshot.received if one.taken]
     return {
-        "jobs": len(snapshot.tables["jobs"]),
-        "unknown outcomes": sum(sent.outcome == "unknown" for sent in snapshot.submitted),
+        "jobs submitted": made["submit"],
+        "retries": made["retry"],
+        "asked more": made["more"],
+        "deleted": sum(event["kind"] == "job.deleted" for event in snapshot.tables["events"]),
+        "unknown outcomes": sum(one.outcome == "unknown" for one in sent),
         "recordings": len(snapshot.tables["recordings"]),
         "passes": len(passes),
         "claims": sum(row["epoch"] for row in passes),
@@ -200,7 +225,11 @@ def _facts(service: Service, snapshot: Snapshot) -> dict[str, Any]:
         "errors": sum(row["errors"] for row in passes),
         "results": len(snapshot.tables["results"]),
         "stale workers fenced": len(re.findall(r"no longer holds the lease|has taken it over", logs)),
-        "cancelled in time": sum(sent.cancelled for sent in snapshot.submitted),
+        "cancelled in time": sum(one.cancelled for one in sent),
+        "passes failed for good": sum(row["state"] == "failed" for row in passes),
+        "messages": len(set(taken)),
+        "posts": len(snapshot.received),
+        "taken twice": len(taken) - len(set(taken)),
         "most attempts of a pass": max((row["attempts"] for row in passes), default=0),
     }
 

@@ -14,12 +14,13 @@ import sys
 import threading
 import time
 from collections import Counter
-from datetime import UTC, datetime
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+from chaos.s3_uploads import Uploads, instant
 
 ERRORS = ((500, "InternalError"), (503, "SlowDown"))
 
@@ -34,7 +35,12 @@ class Bucket:
         self.faults: Counter[str] = Counter()
         self.lock = threading.Lock()
         self.dice = random.Random(seed)
-        self.parts: dict[str, dict[int, bytes]] = {}
+        self.uploads = Uploads()
+
+    def keep(self, key: str, body: bytes) -> None:
+        """Store an object; the caller holds the lock."""
+        self.objects[key] = body
+        self.written[key] = time.time()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -62,11 +68,14 @@ class Handler(BaseHTTPRequestHandler):
                     key: {"size": len(body), "sha256": hashlib.sha256(body).hexdigest()}
                     for key, body in list(self.bucket.objects.items())
                 },
-                "uploads": len(self.bucket.parts),
+                "uploads": self.bucket.uploads.counts,
+                "unfinished": self.bucket.uploads.left(),
             }
             self._send(200, json.dumps(state).encode())
         elif (fault := self._fault(("error", "error", "cut"))) == "error":
             self._refuse()
+        elif "uploads" in parse_qs(url.query, keep_blank_values=True):
+            self._list_uploads(url.path, parse_qs(url.query))
         elif "list-type" in parse_qs(url.query) or url.path.count("/") < 2:
             self._list(url.path, parse_qs(url.query))
         else:
@@ -90,12 +99,16 @@ class Handler(BaseHTTPRequestHandler):
             return
         url = urlsplit(self.path)
         key, query = unquote(url.path), parse_qs(url.query)
+        known = True
         with self.bucket.lock:
             if "uploadId" in query:
-                self.bucket.parts[query["uploadId"][0]][int(query["partNumber"][0])] = body
+                number = int(query["partNumber"][0])
+                known = self.bucket.uploads.put(query["uploadId"][0], number, body)
             else:
-                self.bucket.objects[key] = body
-                self.bucket.written[key] = time.time()
+                self.bucket.keep(key, body)
+        if not known:
+            self._error(404, "NoSuchUpload")
+            return
         if fault:
             self._refuse()
         else:
@@ -108,30 +121,38 @@ class Handler(BaseHTTPRequestHandler):
             self.bucket.rate = float(url.path.rsplit("/", 1)[1])
             self._send(200, b"")
             return
-        if self._fault(("error",)):
+        fault = self._fault(("error", "done, but said error"))
+        if fault == "error":
             self._refuse()
             return
         query = parse_qs(url.query, keep_blank_values=True)
         key = unquote(url.path)
         with self.bucket.lock:
-            if "uploads" in query:
-                upload = f"u{self.bucket.dice.getrandbits(64):x}"
-                self.bucket.parts[upload] = {}
-                self._xml(
-                    f"<InitiateMultipartUploadResult><UploadId>{upload}</UploadId></InitiateMultipartUploadResult>"
-                )
-            elif "uploadId" in query:
-                parts = self.bucket.parts.pop(query["uploadId"][0])
-                whole = b"".join(parts[number] for number in sorted(parts))
-                self.bucket.objects[key] = whole
-                self.bucket.written[key] = time.time()
-                self._xml(
-                    f"<CompleteMultipartUploadResult><ETag>{hashlib.md5(whole).hexdigest()}</ETag></CompleteMultipartUploadResult>"
-                )
-            elif "delete" in query:
-                for found in _keys_of(body):
-                    self.bucket.objects.pop(f"{key.rstrip('/')}/{found}", None)
-                self._xml("<DeleteResult></DeleteResult>")
+            answer = self._do(key, query, body)
+        if answer is None:
+            self._error(404, "NoSuchUpload")
+        elif fault:
+            self._refuse()
+        else:
+            self._xml(answer)
+
+    def _do(self, key: str, query: dict[str, list[str]], body: bytes) -> str | None:
+        """Do what a POST asks and return the answer; None when there is no such upload."""
+        if "uploads" in query:
+            upload = f"u{self.bucket.dice.getrandbits(64):016x}"
+            self.bucket.uploads.begin(upload, key)
+            return f"<InitiateMultipartUploadResult><UploadId>{upload}</UploadId></InitiateMultipartUploadResult>"
+        if "uploadId" in query:
+            numbers = [int(number) for number in _texts(body, "PartNumber")]
+            whole = self.bucket.uploads.complete(query["uploadId"][0], numbers)
+            if whole is None:
+                return None
+            self.bucket.keep(key, whole)
+            etag = hashlib.md5(whole).hexdigest()
+            return f"<CompleteMultipartUploadResult><ETag>{etag}</ETag></CompleteMultipartUploadResult>"
+        for found in _texts(body, "Key"):
+            self.bucket.objects.pop(f"{key.rstrip('/')}/{found}", None)
+        return "<DeleteResult></DeleteResult>"
 
     def do_DELETE(self) -> None:
         url = urlsplit(self.path)
@@ -139,12 +160,16 @@ class Handler(BaseHTTPRequestHandler):
             self._refuse()
             return
         query = parse_qs(url.query)
+        known = True
         with self.bucket.lock:
             if "uploadId" in query:
-                self.bucket.parts.pop(query["uploadId"][0], None)
+                known = self.bucket.uploads.abort(query["uploadId"][0])
             else:
                 self.bucket.objects.pop(unquote(url.path), None)
-        self._send(204, b"", length=0)
+        if known:
+            self._send(204, b"", length=0)
+        else:
+            self._error(404, "NoSuchUpload")
 
     def _object(self, key: str, *, cut: bool) -> None:
         body = self.bucket.objects.get(key)
@@ -186,7 +211,7 @@ class Handler(BaseHTTPRequestHandler):
         rows = "".join(
             f"<Contents><Key>{escape(name)}</Key><Size>{len(body)}</Size>"
             f"<ETag>&quot;{hashlib.md5(body).hexdigest()}&quot;</ETag>"
-            f"<LastModified>{_instant(self.bucket.written[f'/{bucket}/{name}'])}</LastModified></Contents>"
+            f"<LastModified>{instant(self.bucket.written[f'/{bucket}/{name}'])}</LastModified></Contents>"
             for name in page
             if (body := self.bucket.objects.get(f"/{bucket}/{name}")) is not None
         )
@@ -194,6 +219,23 @@ class Handler(BaseHTTPRequestHandler):
         token = f"<NextContinuationToken>{escape(page[-1])}</NextContinuationToken>" if more else ""
         self._xml(
             f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated>{token}{rows}</ListBucketResult>"
+        )
+
+    def _list_uploads(self, path: str, query: dict[str, list[str]]) -> None:
+        behind = (query.get("key-marker", [""])[0], query.get("upload-id-marker", [""])[0])
+        most = int(query.get("max-uploads", ["1000"])[0])
+        with self.bucket.lock:
+            rows, following = self.bucket.uploads.page(
+                unquote(path).strip("/"), query.get("prefix", [""])[0], behind, most
+            )
+        more = following != ("", "")
+        markers = (
+            f"<NextKeyMarker>{escape(following[0])}</NextKeyMarker>"
+            f"<NextUploadIdMarker>{following[1]}</NextUploadIdMarker>"
+        )
+        self._xml(
+            f"<ListMultipartUploadsResult><IsTruncated>{str(more).lower()}</IsTruncated>{markers if more else ''}"
+            f"{rows}</ListMultipartUploadsResult>"
         )
 
     def _fault(self, kinds: tuple[str, ...]) -> str | None:
@@ -241,12 +283,8 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
 
-def _instant(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _keys_of(body: bytes) -> list[str]:
-    return [piece.partition("</Key>")[0] for piece in body.decode().split("<Key>")[1:]]
+def _texts(body: bytes, tag: str) -> list[str]:
+    return [piece.partition(f"</{tag}>")[0] for piece in body.decode().split(f"<{tag}>")[1:]]
 
 
 def _end_with(parent: int) -> None:

@@ -14,14 +14,14 @@ from typing import Any
 
 import httpx
 from chaos import fakes
+from chaos.receiver import Receiver
+from chaos.sources import BUCKET, SOURCES, pcm_of
 from support.databases import PostgresServer, sqlite_template
 from support.servers import ROOT, RedisServer, free_port, wait_until
 
 from db.database import Database
 from db.keys import create_key
 
-BUCKET = "calls"
-SOURCES = 400  # objects to choose from; jobs that choose the same share its results
 WORKERS = 4
 PLACES = 4  # passes that a worker hears at a time
 MOST_TRIES = 60  # of one pass: under this much harm three would set healthy work aside
@@ -29,6 +29,9 @@ SUSPECT_FROM = 3  # crashes: from then on a pass runs alone, as it would in prod
 TENANTS = ("north", "south")
 KEY_SECRET = "chaos" * 8
 LONGEST_SECONDS = 0.6  # of one answer
+PART_BYTES = 20_000  # of an upload: most recordings are longer, so that timelines and uploads have parts
+UNFINISHED_SECONDS = 20.0  # after which a sweep takes an unfinished upload for one of a dead writer
+WEBHOOK_PAUSES = (0.3, 0.6, *[1.0] * 118)  # many: a webhook is not to be given up under this much harm
 
 
 @dataclass
@@ -41,6 +44,7 @@ class Service:
     s3_url: str
     seed: int
     nursery: subprocess.Popen[bytes]
+    receiver: Receiver
     redis: RedisServer | None
     postgres: PostgresServer | None
     environment: Mapping[str, str]
@@ -57,8 +61,11 @@ class Service:
 
     def pcm_of(self, uri: str) -> bytes | None:
         """Return the samples of a source; None where there is no such object."""
-        number = int(uri.rpartition("/")[2].removesuffix(".pcm"))
-        return fakes.make_pcm(self.seed, number) if number < SOURCES else None
+        return pcm_of(self.seed, uri)
+
+    def mend(self) -> None:
+        """Let chunks be heard that could not be heard before, those that can be mended."""
+        (self.folder / "mended").touch()
 
     def stop(self) -> int:
         """End the API and the workers in their own way; 0 when all of them did."""
@@ -66,18 +73,14 @@ class Service:
         return self.nursery.wait(40)
 
     def collect(self) -> None:
-        """Remove every object that no row names; nobody writes any more."""
+        """Remove every object that no row names, and all unfinished uploads; nobody writes any more."""
         command = [sys.executable, "-m", "chaos.nursery", str(self.folder / "config.json"), "--collect"]
-        subprocess.run(command, cwd=ROOT, env=dict(self.environment), check=True)
+        environment = {**self.environment, "EARWITNESS_UPLOAD_DAYS": "1e-9"}
+        subprocess.run(command, cwd=ROOT, env=environment, check=True)
 
     def logs(self) -> str:
         """Return everything that the processes wrote."""
         return "\n".join(path.read_text(errors="replace") for path in sorted(self.folder.glob("*.log")))
-
-
-def source_uri(number: int) -> str:
-    """Return the URI of a recording; from ``SOURCES`` on there is none."""
-    return f"s3://{BUCKET}/src/{number}.pcm"
 
 
 @contextmanager
@@ -99,7 +102,7 @@ def running_service(
             database_url = plain_url = f"sqlite:///{file}"
         database = Database(database_url)
         ends.callback(database.close)
-        s3_port, api_port = free_port(), free_port()
+        s3_port, api_port, receiver_port = free_port(), free_port(), free_port()
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("EARWITNESS_")},
             "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
@@ -119,6 +122,8 @@ def running_service(
             "EARWITNESS_MODEL": fakes.MODEL,
             "EARWITNESS_REQUIRE_KEYS": "true",
             "EARWITNESS_KEY_SECRET": KEY_SECRET,
+            "EARWITNESS_WEBHOOK_ALLOW_PRIVATE": "true",  # the receiver listens on loopback
+            "EARWITNESS_WEBHOOK_RETRY_SECONDS": ",".join(map(str, WEBHOOK_PAUSES)),
         }
         with database.write() as session:
             keys = {
@@ -141,12 +146,20 @@ def running_service(
                     "api_port": api_port,
                     "most_tries": MOST_TRIES,
                     "suspect_from": SUSPECT_FROM,
+                    "part_bytes": PART_BYTES,
+                    "unfinished_seconds": UNFINISHED_SECONDS,
+                    "mended": str(folder / "mended"),
                 }
             )
         )
+        receiver = Receiver(receiver_port, seed, folder / "received.jsonl", environment)
+        ends.callback(receiver.kill)
+        receiver.start()
         nursery = _start(ends, ["chaos.nursery", str(config)], environment, folder / "nursery.log")
         url = f"http://127.0.0.1:{api_port}"
-        service = Service(folder, database, url, s3_url, seed, nursery, redis, postgres, environment, keys)
+        service = Service(
+            folder, database, url, s3_url, seed, nursery, receiver, redis, postgres, environment, keys
+        )
         wait_until(lambda: _answers(url + "/readyz"), 60, f"the API is ready:\n{service.logs()}")
         assert s3.poll() is None
         yield service

@@ -19,7 +19,9 @@ def assert_promises_held(report: Report, *kinds: str) -> None:
     assert report.faults["worker kill"] + report.faults["worker stop"] >= 2, report.show()
     for kind in kinds:
         assert any(name.startswith(kind) for name in report.faults), report.show()
-    assert report.facts["results"] > 0, report.show()
+    for fact in ("results", "messages", "retries", "deleted", "passes failed for good"):
+        assert report.facts[fact] > 0, report.show()
+    assert "completed" in report.facts["uploads in parts"], report.show()
     assert report.facts["workers that did not end well"] == 0, report.show()
 
 

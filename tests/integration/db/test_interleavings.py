@@ -36,8 +36,8 @@ from db.finishing import complete_finish
 from db.planning import complete_plan, load_plan, register_recording
 from db.queries import NotFound
 from db.retrying import JobNotOver, retry_job
-from db.states import JobState, PassState
-from db.tables import Pass, Recording, Result
+from db.states import JobState, LinkState, PassState
+from db.tables import Job, JobRecording, Pass, Recording, Result
 from db.understanding import complete_understand
 
 
@@ -64,6 +64,15 @@ class Other(threading.Thread):
         self.join(20)
         assert not self.is_alive()
         return self.error
+
+
+def link_to(database: Database, job_id: str, recording_id: str) -> None:
+    """Let a job wait for one more recording, which another job has planned."""
+    with database.write() as session:
+        row = {"tenant": "default", "job_id": job_id, "position": 1, "uri": "s3://b/c.wav"}
+        session.add(JobRecording(**row, recording_id=recording_id, state=LinkState.UNDERSTANDING))
+        job = session.scalars(select(Job).where(Job.id == job_id)).one()
+        job.recordings_total += 1
 
 
 def one_chunk(database: Database) -> tuple[str, Any]:
@@ -222,6 +231,32 @@ def test_an_heir_whose_row_is_in_use_is_waited_for_by_a_later_page(postgres_data
         session.execute(text("UPDATE passes SET not_before = NULL"))
     assert run_all(database) == 2
     assert job_of(database, jobs[1]).state == JobState.SUCCEEDED
+    assert_sound(database)
+
+
+def test_two_cancels_of_jobs_that_are_each_others_heirs_do_not_wait_in_a_ring(
+    postgres_database: Database,
+) -> None:
+    """Each job asked first for one recording and waits for the other's too: each cancel looks at the other's row."""
+    database = postgres_database
+    jobs = [submit(database, uris=("s3://b/a.wav",)), submit(database, uris=("s3://b/b.wav",))]
+    for _ in jobs:
+        plan(database, must(claim(database, PLAN)), facts(2))
+    with database.read() as session:
+        recordings = list(session.scalars(select(JobRecording.recording_id).order_by(JobRecording.job_id)))
+    for job_id, recording_id in zip(jobs, reversed(recordings), strict=True):
+        link_to(database, job_id, recording_id)
+    with database.write() as session:
+        session.execute(text("SELECT id FROM jobs WHERE id = :id FOR NO KEY UPDATE"), {"id": jobs[0]})
+        other = Other(lambda: cancel(database, jobs[1]))
+        assert not other.waits()  # as it would for the first job's row, while we go for the second's
+        cancel_job(session, "default", jobs[0], actor="t")
+    assert other.end() is None
+    with database.write() as session:
+        session.execute(text("UPDATE passes SET not_before = NULL"))
+    run_all(database)
+    assert [job_of(database, job_id).state for job_id in jobs] == [JobState.CANCELLED] * 2
+    assert count(database, Pass, Pass.state.in_((PassState.READY, PassState.LEASED))) == 0
     assert_sound(database)
 
 
