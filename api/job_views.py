@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from api.recording_views import ErrorView, RecordingView, show_error, show_recording
 from api.webhook_views import JobWebhook
 from db.queries import Progress
-from db.states import IfSeen, JobState, LinkState, SourceKind, SourceState
+from db.states import Identity, IfSeen, JobState, LinkState, SourceKind, SourceState
 from db.tables import Job, JobRecording, JobSource, Recording, Request, SourceError
 
 
@@ -58,6 +58,9 @@ class JobSummary(BaseModel):
     tracking: str | None = Field(description="The client's own id.", examples=["order-12"])
     if_seen: IfSeen = Field(
         description="What it does with objects that the archive has: skip, reuse or redo."
+    )
+    identity: Identity = Field(
+        description="What it takes for the same object as one that is there: version or content."
     )
     sources_open: int = Field(description="Prefixes and manifests that still bring recordings.", examples=[0])
     webhook_id: str | None = Field(description="The webhook that it named: see /v1/webhooks.")
@@ -203,6 +206,7 @@ def _summary(job: Job) -> dict[str, Any]:
         "metadata": job.client_metadata,
         "tracking": job.tracking,
         "if_seen": job.if_seen,
+        "identity": job.identity,
         "sources_open": job.sources_open,
         "webhook_id": job.webhook_id,
         "recordings": Counts(

@@ -178,6 +178,11 @@ class Submission(Input):
         description="What to do with an object that the archive has in this version: `skip` leaves it when all that "
         "is asked was found, `reuse` takes what is there and runs what is missing, `redo` hears it all again.",
     )
+    identity: Literal["version", "content"] = Field(
+        "version",
+        description="What is the same object as one that the archive has: one at the same place in the same "
+        "`version`, or one of the same `content`, wherever it lies; for that it has to be read.",
+    )
     if_no_worker: Literal["wait", "refuse"] = Field(
         "wait",
         description="What to do when no worker serves a model that the tasks need: `wait` for one, and say so in "

@@ -108,8 +108,8 @@ def add_job(database: Database, state: str = "running", tenant: str = "default")
             text(
                 "INSERT INTO jobs (id, tenant, state, priority, channels, metadata, recordings_total, recordings_done, "
                 "recordings_partial, recordings_failed, recordings_skipped, recordings_cancelled, sources_open, "
-                "if_seen, created_at) VALUES (:id, :tenant, :state, 0, 'mix', '{}', 1, 0, 0, 0, 0, 0, 0, 'reuse', "
-                "CURRENT_TIMESTAMP)"
+                "if_seen, identity, created_at) VALUES (:id, :tenant, :state, 0, 'mix', '{}', 1, 0, 0, 0, 0, 0, 0, "
+                "'reuse', 'version', CURRENT_TIMESTAMP)"
             ),
             {"id": job_id, "tenant": tenant, "state": state},
         )

@@ -27,6 +27,7 @@ class Asked:
     priority: int = 0
     tracking: str | None = None
     if_seen: str | None = None
+    identity: str | None = None
     metadata: Sequence[str] = ()  # NAME=VALUE
     webhook: str | None = None
     if_no_worker: str | None = None
@@ -42,6 +43,7 @@ class Asked:
         more = {
             "tracking": self.tracking,
             "if_seen": self.if_seen,
+            "identity": self.identity,
             "metadata": parse_metadata(self.metadata) or None,
             "webhook": self.webhook,
             "if_no_worker": self.if_no_worker,

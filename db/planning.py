@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import and_, exists, literal, or_, select, update
+from sqlalchemy import and_, delete, exists, literal, or_, select, update
 from sqlalchemy.orm import Session
 
 from db.claims import Claim, hold
@@ -16,7 +16,7 @@ from db.links import find_seen
 from db.opening import Applies, lock_counts, open_missing
 from db.settling import Outcome, settle_recording
 from db.statements import count_moved, insert_missing, insert_rows
-from db.states import IfSeen, LinkState, RecordingState, RequestState
+from db.states import Identity, IfSeen, LinkState, RecordingState, RequestState
 from db.tables import Chunk, Job, JobRecording, JobRequest, Recording, RecordingRequest
 from db.types import new_id
 
@@ -79,6 +79,7 @@ class PlanWork:
     uri: str
     channels: str
     if_seen: IfSeen
+    identity: Identity = Identity.VERSION
     recording: Recording | None = None
     needs_timeline: bool = True
 
@@ -99,19 +100,20 @@ class TimelineDiffers(Exception):
 
 def load_plan(session: Session, claim: Claim) -> PlanWork:
     """Read the source of a plan pass."""
-    link, channels, if_seen, retry_of, recording = session.execute(
-        select(JobRecording, Job.channels, Job.if_seen, Job.retry_of, Recording)
+    link, channels, if_seen, identity, retry_of, recording = session.execute(
+        select(JobRecording, Job.channels, Job.if_seen, Job.identity, Job.retry_of, Recording)
         .join(Job, Job.id == JobRecording.job_id)
         .outerjoin(Recording, Recording.id == JobRecording.recording_id)
         .where(JobRecording.id == claim.job_recording_id, JobRecording.tenant == claim.tenant)
     ).one()
     if recording is None:
-        return PlanWork(link.id, link.uri, channels, IfSeen(if_seen))
+        return PlanWork(link.id, link.uri, channels, IfSeen(if_seen), Identity(identity))
     return PlanWork(
         link.id,
         link.uri,
         channels,
         IfSeen(if_seen),
+        Identity(identity),
         recording,
         needs_timeline(session, claim.job_id, recording.id, retry_of),
     )
@@ -163,14 +165,47 @@ def register_recording(
     return recording
 
 
+def take_twin(
+    session: Session, claim: Claim, work: PlanWork, recording: Recording, content_sha256: str
+) -> Recording | None:
+    """Link the job's source to what the archive has of the same bytes, instead of to ``recording``; None: it has none.
+
+    What lies under several names is heard once. A recording that was made for this source alone is removed.
+    """
+    twin = session.scalars(
+        select(Recording)
+        .where(
+            Recording.tenant == claim.tenant,
+            Recording.content_sha256 == content_sha256,
+            Recording.channels == work.channels,
+            Recording.state == RecordingState.PLANNED,
+            Recording.id != recording.id,
+        )
+        .order_by(Recording.generation.desc(), Recording.id)
+        .limit(1)
+        .with_for_update(key_share=True)  # nobody deletes it meanwhile
+    ).first()
+    if twin is None:
+        return None
+    count_moved(
+        session, update(JobRecording).where(JobRecording.id == work.link_id).values(recording_id=twin.id)
+    )
+    # Whoever links to ours meanwhile waits for this lock, and then finds it gone: its plan registers it anew.
+    ours = select(Recording.id).where(Recording.id == recording.id, Recording.state == RecordingState.NEW)
+    if session.scalar(ours.with_for_update()) is not None:
+        linked = exists().where(JobRecording.recording_id == recording.id)
+        count_moved(session, delete(Recording).where(Recording.id == recording.id, ~linked))
+    return twin
+
+
 def skip_if_seen(session: Session, claim: Claim, work: PlanWork, recording: Recording) -> bool:
     """Close the recording as skipped when the archive has all that the job asks of it; False otherwise.
 
     Raises ``LeaseLost`` and ``JobCancelled``.
     """
     job = session.scalars(select(Job).where(Job.id == claim.job_id)).one()
-    seen = find_seen(session, job, [work.uri])
-    if seen.get((work.uri, recording.version)) != recording.id:
+    seen = find_seen(session, job, [recording.uri])
+    if seen.get((recording.uri, recording.version)) != recording.id:
         return False
     hold(session, claim, settles_recording=True)
     settle_recording(session, claim.job_id, work.link_id, Outcome(LinkState.SKIPPED), actor=claim.worker)

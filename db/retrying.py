@@ -115,6 +115,7 @@ def _make_job(session: Session, old: Job, *, retry_of: str | None) -> Job:
         priority=old.priority,
         client_metadata=dict(old.client_metadata),
         recordings_total=0,
+        identity=old.identity,
         tracking=old.tracking,
         webhook_id=old.webhook_id,
         retry_of=retry_of,

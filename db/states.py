@@ -63,6 +63,13 @@ class IfSeen(StrEnum):
     REDO = "redo"  # hear it all again, as a new recording
 
 
+class Identity(StrEnum):
+    """What a job takes for the same object as one that the archive has."""
+
+    VERSION = "version"  # the same place and ETag, or file size and times
+    CONTENT = "content"  # the same bytes, wherever they lie
+
+
 class RecordingState(StrEnum):
     """The life of a recording, whoever asked for it."""
 

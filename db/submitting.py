@@ -14,7 +14,7 @@ from db.events import record_events
 from db.fairness import insert_ready
 from db.links import NewLink, add_first_links
 from db.statements import insert_missing, insert_rows
-from db.states import IfSeen, PassKind, SourceKind
+from db.states import Identity, IfSeen, PassKind, SourceKind
 from db.tables import Job, JobRequest, JobSource, Request
 from db.types import new_id
 
@@ -52,6 +52,7 @@ class NewJob:
     sources: Sequence[NewSource] = ()
     tracking: str | None = None
     if_seen: IfSeen = IfSeen.REUSE
+    identity: Identity = Identity.VERSION
     ttl_hours: float | None = None  # from now on; then it is deleted with all that no other job links to
     webhook_id: str | None = None  # besides those that are told of all jobs
 
@@ -109,6 +110,7 @@ def _row(new: NewJob) -> Job:
         sources_open=len(new.sources),
         tracking=new.tracking,
         if_seen=new.if_seen,
+        identity=new.identity,
         expires_at=None if new.ttl_hours is None else database_now(new.ttl_hours * 3600),
         webhook_id=new.webhook_id,
     )

@@ -17,8 +17,9 @@ from db.planning import (
     load_plan,
     register_recording,
     skip_if_seen,
+    take_twin,
 )
-from db.states import IfSeen, PassKind, RecordingState
+from db.states import Identity, IfSeen, PassKind, RecordingState
 from db.tables import Recording
 from db.types import new_id
 from pipeline.decode import DecodeOptions
@@ -54,13 +55,38 @@ def plan(context: WorkerContext, lease: Lease) -> None:
         recording = register_recording(session, claim, work, found.version, found.size_bytes)
     if _is_skipped(context, lease, work, recording):
         return
-    is_heard = recording.state == RecordingState.PLANNED
-    if is_heard and recording.timeline_uri is None:
-        with context.database.read() as session:
-            work = load_plan(session, claim)  # linked now, so that it says whether the timeline is needed
-        is_heard = not work.needs_timeline
-    facts = None if is_heard else _ingest(context, lease, work, found, recording.id)
+    if _is_ready(context, lease, recording):
+        _store(context, lease, recording.id, None)
+        return
+    with private_folder(context.scratch_dir, claim) as folder:
+        path, sha256 = _fetch(context, lease, found, folder)
+        twin = _twin(context, lease, work, recording, sha256)
+        if twin is not None and _is_skipped(context, lease, work, twin):
+            return
+        is_ready = twin is not None and _is_ready(context, lease, twin)
+        recording = twin or recording
+        facts = None if is_ready else _decode(context, lease, work, path, sha256, recording.id)
     _store(context, lease, recording.id, facts)
+
+
+def _is_ready(context: WorkerContext, lease: Lease, recording: Recording) -> bool:
+    """Say whether nothing has to be decoded for a job whose source is linked to this recording."""
+    if recording.state != RecordingState.PLANNED or recording.timeline_uri is not None:
+        return recording.state == RecordingState.PLANNED
+    with context.database.read() as session:
+        return not load_plan(session, lease.claim).needs_timeline
+
+
+def _twin(
+    context: WorkerContext, lease: Lease, work: PlanWork, recording: Recording, sha256: str
+) -> Recording | None:
+    """Return what the archive has of the same bytes, for a job that knows objects by these, and link to it."""
+    if work.identity != Identity.CONTENT or work.if_seen == IfSeen.REDO:
+        return None
+    if recording.state == RecordingState.PLANNED:
+        return None  # it was heard before; only its timeline is wanted
+    with context.database.write() as session:
+        return take_twin(session, lease.claim, work, recording, sha256)
 
 
 def _is_skipped(context: WorkerContext, lease: Lease, work: PlanWork, recording: Recording) -> bool:
@@ -127,14 +153,20 @@ def task_applies(task_name: str, options: Mapping[str, Any], speech_samples: int
 def _ingest(
     context: WorkerContext, lease: Lease, work: PlanWork, found: ObjectInfo, recording_id: str
 ) -> PlanFacts:
+    with private_folder(context.scratch_dir, lease.claim) as folder:
+        path, sha256 = _fetch(context, lease, found, folder)
+        return _decode(context, lease, work, path, sha256, recording_id)
+
+
+def _decode(
+    context: WorkerContext, lease: Lease, work: PlanWork, path: Path, sha256: str, recording_id: str
+) -> PlanFacts:
     timeline_uri = timeline_name(context.settings.resolved_storage_url, lease.claim, recording_id)
     options = DecodeOptions(
         channels=Channels(work.channels), max_seconds=context.settings.max_recording_seconds
     )
-    with private_folder(context.scratch_dir, lease.claim) as folder:
-        path, sha256 = _fetch(context, lease, found, folder)
-        with path.open("rb") as file, context.store.writer(timeline_uri) as writer:
-            ingested = ingest(file, writer.write, options, lambda _seconds: lease.check())
+    with path.open("rb") as file, context.store.writer(timeline_uri) as writer:
+        ingested = ingest(file, writer.write, options, lambda _seconds: lease.check())
     return plan_facts(ingested, timeline_uri, sha256)
 
 

@@ -35,7 +35,7 @@ from api.submissions import Source, Submission
 from api.tenancy import Tenant
 from db import queries
 from db.links import NewLink
-from db.states import IfSeen, JobState, LinkState, SourceKind
+from db.states import Identity, IfSeen, JobState, LinkState, SourceKind
 from db.submitting import NewJob, NewRequest, NewSource
 from storage.manifests import ManifestLimits
 
@@ -126,6 +126,7 @@ def create_job(
         ttl_hours=submission.ttl_hours or services.settings.job_ttl_hours or None,
         tracking=submission.tracking,
         if_seen=IfSeen(submission.if_seen),
+        identity=Identity(submission.identity),
     )
     with once.alone():
         return services.accepting.accept(services, Asked(new, submission, once))

@@ -71,6 +71,12 @@ def submit(
     if_seen: Annotated[
         str | None, typer.Option(help="What is in the archive already: skip, reuse (default) or redo.")
     ] = None,
+    identity: Annotated[
+        str | None,
+        typer.Option(
+            help="What is in the archive: the same version at the same place (default), or the same content."
+        ),
+    ] = None,
     metadata: Annotated[
         list[str] | None, typer.Option(help="Notes to keep with the job, NAME=VALUE. May be repeated.")
     ] = None,
@@ -89,7 +95,7 @@ def submit(
     found, lists = find_sources(sources or []), find_sources(manifest or [])
     if not found and not lists:
         raise InvalidSource("there is nothing to submit: name files, folders, URIs, or a --manifest")
-    asked = Asked(channels, priority, tracking, if_seen, metadata or (), webhook, if_no_worker)
+    asked = Asked(channels, priority, tracking, if_seen, identity, metadata or (), webhook, if_no_worker)
     asked.body([], [])  # what is not written well is said before anything is uploaded
     check_glob(glob, found)
     if dry_run:

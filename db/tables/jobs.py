@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from db.states import IfSeen, JobState, LinkState, SourceKind, SourceState
+from db.states import Identity, IfSeen, JobState, LinkState, SourceKind, SourceState
 from db.tables.base import OfTenant, Table, created_column, id_column, one_of, tenant_column, where_there
 from db.types import Id
 
@@ -56,6 +56,9 @@ class Job(OfTenant, Table):
     recordings_cancelled: Mapped[int] = mapped_column(default=0)
     sources_open: Mapped[int] = mapped_column(default=0)  # prefixes and manifests that still expand
     if_seen: Mapped[str] = mapped_column(String(8), default=IfSeen.REUSE)
+    identity: Mapped[str] = mapped_column(
+        String(8), default=Identity.VERSION
+    )  # what is the same as what is there
     tracking: Mapped[str | None] = mapped_column(String(255))  # the client's own id, told to webhooks too
     webhook_id: Mapped[str | None] = mapped_column(ForeignKey("webhooks.id"))  # besides those of the tenant
     retry_of: Mapped[str | None] = mapped_column(Id)  # the job whose failed recordings this one tries again

@@ -32,6 +32,7 @@ class Recording(OfTenant, Table):
         one_of("state", RecordingState),
         UniqueConstraint("tenant", "uri", "version", "channels", "generation"),
         where_there("ix_recordings_timeline_used_at", "timeline_used_at", "timeline_uri"),
+        where_there("ix_recordings_content_sha256", "content_sha256"),
     )
 
     id: Mapped[str] = id_column()

@@ -72,7 +72,10 @@ def test_a_retry_is_one_request_and_a_job_of_its_own(client, database, doorbell)
 
 
 def test_a_retry_of_a_listing_shows_its_source_and_rings_for_it(client, database, doorbell):
-    answer = client.post("/v1/jobs", json={"sources": [{"prefix": "s3://box/calls/"}], "tasks": ["caption"]})
+    answer = client.post(
+        "/v1/jobs",
+        json={"sources": [{"prefix": "s3://box/calls/"}], "tasks": ["caption"], "identity": "content"},
+    )
     fail(database, must(claim(database, PassKind.EXPAND)))
     doorbell.rings.clear()
 
@@ -82,6 +85,7 @@ def test_a_retry_of_a_listing_shows_its_source_and_rings_for_it(client, database
         ("s3://box/calls/", "expanding")
     ]
     assert [warning.partition(":")[0] for warning in new["warnings"]] == ["no_worker"]
+    assert new["identity"] == "content"
     assert doorbell.rings == [(PassKind.EXPAND, "", 1)]
 
 

@@ -29,7 +29,7 @@ def test_prefixes_and_manifests_are_accepted_at_once_and_shown(client, database,
         {"manifest": "s3://archive/list.csv"},
         {"uri": "s3://archive/two.wav", "metadata": {"box": 7}, "tracking": "case-2"},
     ]
-    more = {"tracking": "order-12", "if_seen": "skip"}
+    more = {"tracking": "order-12", "if_seen": "skip", "identity": "content"}
     answer = client.post("/v1/jobs", json={**ASKED, "sources": sources, **more})
 
     assert answer.status_code == 202, answer.text
@@ -37,6 +37,7 @@ def test_prefixes_and_manifests_are_accepted_at_once_and_shown(client, database,
     assert job.pop("webhook") is None
     assert client.get(answer.headers["location"]).json() == job
     assert (job["tracking"], job["if_seen"], job["sources_open"]) == ("order-12", "skip", 2)
+    assert job["identity"] == "content"
     assert job["recordings"]["total"] == 2
     shown = [(one["kind"], one["uri"], one["glob"], one["state"], one["error"]) for one in job["sources"]]
     assert shown == [
@@ -83,6 +84,7 @@ def test_there_are_only_so_many_prefixes_in_a_job(client):
     answer = client.post("/v1/jobs", json={**ASKED, "sources": [PREFIX] * 101})
     assert "at most 100 prefixes" in answer.json()["detail"]
     assert client.post("/v1/jobs", json={**ASKED, "if_seen": "never"}).status_code == 422
+    assert client.post("/v1/jobs", json={**ASKED, "identity": "name"}).status_code == 422
 
 
 def test_what_a_manifest_lost_is_listed_in_pages(client, database):

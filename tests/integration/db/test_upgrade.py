@@ -117,6 +117,7 @@ def test_passes_that_crashed_before_suspects_were_known_are_found(empty_url: str
     assert current_revision(database) == newest_revision()
     with database.write() as session:
         assert session.scalar(text("SELECT count(*) FROM passes")) == 2
+        assert session.scalar(text("SELECT identity FROM jobs")) == "version"
         found = reserve_suspect(session, PassKind.PLAN, seconds=30)
         assert found is not None
         assert (str(found.pass_id), found.epoch, found.crashes) == (RECORDING, 2, 2)

@@ -41,6 +41,7 @@ def test_submit_takes_prefixes_manifests_and_notes(run, api, job, tmp_path):
     done = run(
         "submit", "s3://archive/calls/", "--glob", "**/*.wav", "--manifest", tmp_path / "list.csv",
         "--manifest", "s3://archive/list.jsonl", "--tracking", "order-12", "--if-seen", "skip",
+        "--identity", "content",
         "--metadata", "box=7", "--metadata", "note=a=b",
     )  # fmt: skip
     assert done.exit_code == 0, done.output
@@ -50,7 +51,7 @@ def test_submit_takes_prefixes_manifests_and_notes(run, api, job, tmp_path):
         {"manifest": "upload://x/list.csv"},
         {"manifest": "s3://archive/list.jsonl"},
     ]
-    assert (sent["tracking"], sent["if_seen"]) == ("order-12", "skip")
+    assert (sent["tracking"], sent["if_seen"], sent["identity"]) == ("order-12", "skip", "content")
     assert sent["metadata"] == {"box": "7", "note": "a=b"}
 
 
