@@ -169,3 +169,14 @@ def test_a_recording_that_another_job_waits_for_stays(archive: Archive) -> None:
         twin = take_twin(session, claims[0], work, recording, content)
     assert twin is not None
     assert archive.recordings() == 2, "the other job is linked to it"
+
+
+def test_what_has_a_recording_of_its_own_keeps_it(archive: Archive) -> None:
+    first = archive.hear(archive.put("a.pcm"))
+    second = archive.hear(copy := archive.put("copy.pcm"))
+    with archive.context.database.write() as session:
+        session.execute(update(Recording).values(timeline_uri=None))
+    third = archive.hear(copy, requests=(SCENE,), identity=Identity.CONTENT)
+
+    own, same = archive.links(second)[0].recording_id, archive.links(third)[0].recording_id
+    assert own == same != archive.links(first)[0].recording_id
