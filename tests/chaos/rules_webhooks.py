@@ -88,6 +88,7 @@ def _messages(facts: Facts, recorded: set[tuple[str, str]]) -> Found:
             yield Violation(
                 "I8", "lost", f"message {one.message_id} to {one.path} is not signed by its secret"
             )
+            continue
         yield from _one_message(facts, webhook, one, recorded)
     for (path, message_id), told in bodies.items():
         if len(told) > 1:

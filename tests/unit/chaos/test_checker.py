@@ -217,9 +217,11 @@ def found_in(snapshot: Snapshot) -> set[tuple[str, str]]:
         [message(), message("e1")],
         [message(), message("e9")],
         [message(), message(path="/elsewhere")],
+        [message(), message(body="")],
     ],
     ids=[
         "nothing", "refused", "unanswered", "late", "different", "unsigned", "unwanted", "unheard of", "elsewhere",
+        "cut off",
     ],
 )  # fmt: skip
 def test_a_message_that_is_missing_or_wrong_is_found(snapshot: Snapshot, received: list[Received]) -> None:
