@@ -206,9 +206,11 @@ def _owned(claim: Claim, request_id: str, rows: Sequence[Mapping[str, Any]]) -> 
 
 def _outcome(session: Session, claim: Claim) -> Outcome:
     counts = session.execute(
-        _requests_of(claim).with_only_columns(RecordingRequest.chunks_done, RecordingRequest.chunks_failed)
+        _requests_of(claim).with_only_columns(RecordingRequest.chunks_done, RecordingRequest.chunks_total)
     ).all()
-    done, failed = sum(row.chunks_done for row in counts), sum(row.chunks_failed for row in counts)
+    done = sum(row.chunks_done for row in counts)
+    # Not ``chunks_failed``: another job's retry may have opened a failed pair again, which has no answer for all that.
+    failed = sum(row.chunks_total for row in counts) - done
     if failed:
         reason = session.execute(
             select(Pass.error_code, Pass.error_message)

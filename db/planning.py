@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import and_, delete, exists, literal, or_, select, update
 from sqlalchemy.orm import Session
 
-from db.claims import Claim, hold
+from db.claims import Claim, LeaseLost, hold
 from db.clock import database_now
 from db.events import record_event
 from db.finishing import start_finishes
@@ -139,6 +139,7 @@ def register_recording(
     """Return the recording of this object version, new or known, and link the job's source to it.
 
     A job that hears everything again gets a recording of its own, once: a later attempt finds it linked already.
+    Raises ``LeaseLost``.
     """
     identity = {
         "tenant": claim.tenant,
@@ -158,11 +159,18 @@ def register_recording(
     row = {"id": new_id(), "size_bytes": size_bytes, "generation": generation, **identity}
     insert_missing(session, Recording, row)
     recording = session.scalars(known.execution_options(populate_existing=True)).one()
-    count_moved(
-        session,
-        update(JobRecording).where(JobRecording.id == work.link_id).values(recording_id=recording.id),
-    )
+    _link(session, work, recording)
     return recording
+
+
+def _link(session: Session, work: PlanWork, recording: Recording) -> None:
+    """Say which recording the job's source is; raises ``LeaseLost`` when the job was deleted meanwhile.
+
+    Else it would leave a recording that nobody links to.
+    """
+    linked = update(JobRecording).where(JobRecording.id == work.link_id).values(recording_id=recording.id)
+    if not count_moved(session, linked):
+        raise LeaseLost(f"source {work.link_id} of a job was deleted")
 
 
 def take_twin(
@@ -187,9 +195,7 @@ def take_twin(
     ).first()
     if twin is None:
         return None
-    count_moved(
-        session, update(JobRecording).where(JobRecording.id == work.link_id).values(recording_id=twin.id)
-    )
+    _link(session, work, twin)
     # Whoever links to ours meanwhile waits for this lock, and then finds it gone: its plan registers it anew.
     ours = select(Recording.id).where(Recording.id == recording.id, Recording.state == RecordingState.NEW)
     if session.scalar(ours.with_for_update()) is not None:

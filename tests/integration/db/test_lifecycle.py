@@ -33,7 +33,7 @@ from db.claims import Claim, JobCancelled, LeaseLost, find_lost, release
 from db.clock import database_now
 from db.database import Database
 from db.failures import return_expired
-from db.planning import TimelineDiffers, TimelineDropped, complete_plan, load_plan
+from db.planning import TimelineDiffers, TimelineDropped, complete_plan, load_plan, register_recording
 from db.queries import NotFound, list_job_recordings
 from db.retention import drop_timeline, find_unused_timelines, named_timelines
 from db.retrying import JobNotOver, NothingToAsk, NothingToRetry
@@ -174,6 +174,43 @@ def test_a_retry_runs_only_what_failed(database: Database) -> None:
     assert (count(database, Result), count(database, Segment)) == (6, 6)
     assert count(database, Pass, Pass.state == PassState.FAILED) == 2
     assert_sound(database)
+
+
+def test_a_retry_of_another_job_makes_nothing_whole_that_is_not(database: Database) -> None:
+    """It opens the failed pair again while a job that waits for the recording is being finished."""
+    first, second = submit(database), submit(database)
+    for _ in range(2):
+        plan(database, must(claim(database, PLAN)), facts(2))
+    fail(database, must(claim(database, UNDERSTAND)))
+    understand(database, must(claim(database, UNDERSTAND)))
+    finishes = [must(claim(database, FINISH)) for _ in range(2)]
+    early, late = sorted(finishes, key=lambda one: one.job_id != first)
+    finish(database, early)
+    again = retry(database, first)
+    plan(database, must(claim(database, PLAN)), facts(2))
+    finish(database, late)
+
+    assert states_of(database, second) == [LinkState.PARTIAL]
+    with database.read() as session:
+        [(link, _)] = list_job_recordings(session, "default", second)
+    assert "1 of 2 chunk requests failed" in (link.error_message or "")
+    run_all(database)
+    assert states_of(database, again) == [LinkState.SUCCEEDED]
+    assert_sound(database)
+
+
+def test_a_plan_whose_job_was_deleted_meanwhile_leaves_no_recording(database: Database) -> None:
+    job_id = submit(database)
+    found = must(claim(database, PLAN))
+    with database.read() as session:
+        work = load_plan(session, found)
+    remove(database, job_id)
+    while pending := claim(database, RETIRE):
+        retire(database, pending)
+    assert count(database, JobRecording) == 0
+    with pytest.raises(LeaseLost, match="deleted"), database.write() as session:
+        register_recording(session, found, work, "v1", 100)
+    assert count(database, Recording) == 0
 
 
 def test_chunks_in_quarantine_are_heard_again_only_when_that_is_asked(database: Database) -> None:
