@@ -33,7 +33,8 @@ from bench.memory import TreePeak, rss_mb
 from bench.s3_stub import s3_stub
 from db.claiming import claim_passes
 from db.database import Database
-from db.planning import complete_plan, load_plan, register_recording
+from db.planning import complete_plan, load_plan
+from db.registering import register_recording
 from db.states import PassKind, SourceState
 from db.tables import Chunk, JobSource, Recording
 from db.upgrade import upgrade

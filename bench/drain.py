@@ -20,7 +20,8 @@ from sqlalchemy import text
 from bench.databases import KINDS, add_job, add_passes, analyze, commits_per_second, fresh_url
 from db.claiming import claim_passes
 from db.database import Database
-from db.planning import NewChunk, PlanFacts, complete_plan, load_plan, register_recording
+from db.planning import NewChunk, PlanFacts, complete_plan, load_plan
+from db.registering import register_recording
 from db.states import PassKind
 from db.submitting import NewJob, NewRequest, submit_job
 from db.types import new_id

@@ -8,17 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from db.claims import Claim
-from db.planning import (
-    NewChunk,
-    PlanFacts,
-    PlanStored,
-    PlanWork,
-    complete_plan,
-    load_plan,
-    register_recording,
-    skip_if_seen,
-    take_twin,
-)
+from db.planning import NewChunk, PlanFacts, PlanStored, PlanWork, complete_plan, load_plan
+from db.registering import register_recording, skip_if_seen, take_twin
 from db.states import Identity, IfSeen, PassKind, RecordingState
 from db.tables import Recording
 from db.types import new_id

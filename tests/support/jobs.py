@@ -7,7 +7,8 @@ from typing import Any
 from db.claiming import claim_passes
 from db.claims import Claim
 from db.database import Database
-from db.planning import NewChunk, PlanFacts, PlanStored, complete_plan, load_plan, register_recording
+from db.planning import NewChunk, PlanFacts, PlanStored, complete_plan, load_plan
+from db.registering import register_recording
 from db.states import PassKind
 from db.submitting import NewJob, NewRequest, submit_job
 from db.suspects import claim_suspect, reserve_suspect

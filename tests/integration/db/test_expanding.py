@@ -23,8 +23,9 @@ from db.expanding import (
 from db.failures import fail_pass, return_expired
 from db.finishing import NewFindings, complete_finish, load_finish
 from db.links import NewLink
-from db.planning import load_plan, register_recording, skip_if_seen
+from db.planning import load_plan
 from db.queries import get_job, list_source_errors, list_sources
+from db.registering import register_recording, skip_if_seen
 from db.setbacks import MAX_CRASHES
 from db.states import IfSeen, JobState, LinkState, PassKind, PassState, SourceKind, SourceState
 from db.submitting import NewSource

@@ -33,8 +33,9 @@ from db.claiming import claim_passes
 from db.claims import JobCancelled, LeaseLost
 from db.database import Database
 from db.finishing import complete_finish
-from db.planning import complete_plan, load_plan, register_recording
+from db.planning import complete_plan, load_plan
 from db.queries import NotFound
+from db.registering import register_recording
 from db.retrying import JobNotOver, retry_job
 from db.states import JobState, LinkState, PassState
 from db.tables import Job, JobRecording, Pass, Recording, Result

@@ -33,8 +33,9 @@ from db.claims import Claim, JobCancelled, LeaseLost, find_lost, release
 from db.clock import database_now
 from db.database import Database
 from db.failures import return_expired
-from db.planning import TimelineDiffers, TimelineDropped, complete_plan, load_plan, register_recording
+from db.planning import TimelineDiffers, TimelineDropped, complete_plan, load_plan
 from db.queries import NotFound, list_job_recordings
+from db.registering import register_recording
 from db.retention import drop_timeline, find_unused_timelines, named_timelines
 from db.retrying import JobNotOver, NothingToAsk, NothingToRetry
 from db.setbacks import MAX_CRASHES, find_expired

@@ -14,8 +14,9 @@ from db.clock import database_now
 from db.database import Database
 from db.failures import fail_pass, return_expired
 from db.finishing import NewFindings, complete_finish, load_finish
-from db.planning import load_plan, register_recording
+from db.planning import load_plan
 from db.queries import get_job, job_progress, list_job_recordings, list_segments
+from db.registering import register_recording
 from db.setbacks import MAX_CRASHES, MAX_ERRORS, backoff_seconds, find_expired
 from db.settling import Outcome, settle_recording
 from db.states import JobState, LinkState, PassKind, PassState, RecordingState

@@ -15,7 +15,8 @@ from support.lives import run_all
 import workers.plan
 from db.claims import Claim
 from db.database import Database
-from db.planning import load_plan, register_recording, take_twin
+from db.planning import load_plan
+from db.registering import register_recording, take_twin
 from db.states import Identity, IfSeen, LinkState, PassKind
 from db.tables import Chunk, JobRecording, Pass, Recording
 from settings import Settings
