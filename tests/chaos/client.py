@@ -38,19 +38,26 @@ class Client:
     hook_id: str | None = None
     _turn: int = 0
 
-    def submit(self, *, hook: bool | None = None) -> Submitted:
+    def submit_first(self) -> Submitted:
+        """Submit a job that tells of the webhook and will have something to retry, however slow the machine is."""
+        return self._submit([self._source(), source_uri(SOURCES)], hook=True, may_cancel=False)
+
+    def submit(self) -> Submitted:
         """Submit a job of one to three sources, perhaps again, and perhaps cancel it."""
         uris = [self._source() for _ in range(self.dice.randint(1, 3))]
+        return self._submit(uris, hook=self.dice.random() < HOOK_SHARE, may_cancel=True)
+
+    def _submit(self, uris: list[str], *, hook: bool, may_cancel: bool) -> Submitted:
         styles = self.dice.sample(STYLES, self.dice.randint(1, 2))
         mark = self._mark()
         body: dict[str, Any] = {"sources": uris, "tasks": _tasks(*styles), "metadata": {"mark": mark}}
-        if self.dice.random() < HOOK_SHARE if hook is None else hook:
+        if hook:
             body["webhook"] = self.hook_url
         sent = self._send(Submitted(mark, "unknown", uris, self.tenant), "/v1/jobs", body)
         if sent.outcome == "acknowledged":
             if self.dice.random() < AGAIN_SHARE:
                 sent = self._keep(replace(sent, again=self._post("/v1/jobs", body, mark)[1]))
-            if self.dice.random() < CANCEL_SHARE:
+            if may_cancel and self.dice.random() < CANCEL_SHARE:
                 time.sleep(self.dice.uniform(0.0, 1.5))
                 sent = self.cancel(sent)
         return sent

@@ -95,7 +95,7 @@ class Clients:
             if path not in self.hooks:
                 answer = client.http.post("/v1/webhooks", json=body).raise_for_status().json()
                 self.hooks[path] = Hook(answer["id"], answer["secret"])
-        client.submit(hook=True)
+        client.submit_first()
         assert client.hook_id is not None, "the first job told of no webhook"
         assert client.secret is not None, "the first job told no secret"
         path = client.hook_url.removeprefix(self.receiver_url)
