@@ -91,9 +91,11 @@ class Branch:
 
     def is_gone(self) -> bool:
         """Whether nobody waits for it any more; here those who wait for a cancelled future hear of it."""
+        if not self.future.done():
+            return False
         if self.future.cancelled():
             self._claim()
-        return self.future.done()
+        return True
 
     def start(self) -> None:
         """Begin, or begin anew after its batch has failed."""

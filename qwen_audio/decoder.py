@@ -16,7 +16,6 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.qwen2.modeling_qwen2 import (
     Qwen2DecoderLayer,
     Qwen2MLP,
-    Qwen2RMSNorm,
     eager_attention_forward,
 )
 
@@ -43,14 +42,13 @@ class QwenAudioAttention(nn.Module):
         self,
         hidden_states: torch.Tensor,
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
-        query_scale: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
         past_key_values: Cache | None = None,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Attend: (rows, length, hidden), cos and sin (rows, length, head), query_scale (rows, length)."""
+        """Attend: (rows, length, hidden), and what ``rotary_table`` returns."""
         rows, length, _ = hidden_states.shape
-        query, key, value = self.project(hidden_states, position_embeddings, query_scale)
+        query, key, value = self.project(hidden_states, position_embeddings)
         if past_key_values is not None:
             key, value = past_key_values.update(key, value, self.layer_idx)
         attend = ALL_ATTENTION_FUNCTIONS.get_interface(
@@ -63,17 +61,14 @@ class QwenAudioAttention(nn.Module):
         return output, weights
 
     def project(
-        self,
-        hidden_states: torch.Tensor,
-        position_embeddings: tuple[torch.Tensor, torch.Tensor],
-        query_scale: torch.Tensor,
+        self, hidden_states: torch.Tensor, position_embeddings: tuple[torch.Tensor, torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Compute rotated queries, rotated keys and values, each (rows, heads, length, head)."""
         rows, length, _ = hidden_states.shape
         fused = self.qkv_proj(hidden_states).view(rows, length, 3, -1, self.head_dim)
-        query, key, value = fused.permute(2, 0, 3, 1, 4)
-        query = (rotate(query, *position_embeddings) * query_scale[:, None, :, None]).to(value.dtype)
-        return query, rotate(key, *position_embeddings).to(value.dtype), value
+        turned = rotate(fused[:, :, :2], *position_embeddings).to(fused.dtype)
+        query, key = turned.permute(2, 0, 3, 1, 4)
+        return query, key, fused[:, :, 2].transpose(1, 2)
 
 
 class QwenAudioDecoderLayer(Qwen2DecoderLayer):  # type: ignore[misc]  # transformers is untyped
@@ -83,5 +78,5 @@ class QwenAudioDecoderLayer(Qwen2DecoderLayer):  # type: ignore[misc]  # transfo
         GradientCheckpointingLayer.__init__(self)  # Qwen2's own would build the attention that is replaced
         self.self_attn = QwenAudioAttention(config, layer_idx)
         self.mlp = Qwen2MLP(config.feed_forward)
-        self.input_layernorm = Qwen2RMSNorm(config.hidden_size, eps=config.layer_norm_epsilon)
-        self.post_attention_layernorm = Qwen2RMSNorm(config.hidden_size, eps=config.layer_norm_epsilon)
+        self.input_layernorm = nn.RMSNorm(config.hidden_size, eps=config.layer_norm_epsilon)
+        self.post_attention_layernorm = nn.RMSNorm(config.hidden_size, eps=config.layer_norm_epsilon)

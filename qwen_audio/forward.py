@@ -79,13 +79,13 @@ class Forward:
         model = self._model
         positions = positions.to(hidden.device)
         factors = factors.to(hidden.device)
-        cos, sin = rotary_table(positions[:, None], factors, model.config)  # (rows, 1, head) each
+        scale = query_scale(positions[:, None], model.config)
+        cos, sin = rotary_table(positions[:, None], factors, scale, model.config)  # (rows, 1, 2, 1, head)
         table = cos.transpose(0, 1), sin.transpose(0, 1)
-        scale = query_scale(positions[None], model.config)  # (1, rows)
         layers: Sequence[Any] = list(model.transformer.h)
         for number, layer in enumerate(layers):
             states = layer.input_layernorm(hidden)[None]
-            query, key, value = layer.self_attn.project(states, table, scale)
+            query, key, value = layer.self_attn.project(states, table)
             attend.keep(number, key, value)
             if is_fill and layer is layers[-1]:
                 break

@@ -18,7 +18,6 @@ from transformers.generation import GenerationMixin
 from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 from transformers.modeling_utils import PreTrainedModel
-from transformers.models.qwen2.modeling_qwen2 import Qwen2RMSNorm
 
 from qwen_audio.configuration import QwenAudioConfig
 from qwen_audio.decoder import QwenAudioDecoderLayer
@@ -52,7 +51,7 @@ class QwenAudioModel(QwenAudioPreTrainedModel):
         self.h = nn.ModuleList(
             QwenAudioDecoderLayer(config, layer_idx) for layer_idx in range(config.num_hidden_layers)
         )
-        self.ln_f = Qwen2RMSNorm(config.hidden_size, eps=config.layer_norm_epsilon)
+        self.ln_f = nn.RMSNorm(config.hidden_size, eps=config.layer_norm_epsilon)
         self.gradient_checkpointing = False
         self.post_init()
 
@@ -119,14 +118,13 @@ class QwenAudioModel(QwenAudioPreTrainedModel):
         if not self.training:
             scale = query_scale(positions, self.config)
         hidden = inputs_embeds
-        table = rotary_table(positions, alpha, self.config)
+        table = rotary_table(positions, alpha, scale, self.config)
         for layer in self.h:
             hidden = layer(
                 hidden,
                 attention_mask=mask,
                 past_key_values=past_key_values,
                 position_embeddings=table,
-                query_scale=scale,
                 **kwargs,
             )
         return BaseModelOutputWithPast(last_hidden_state=self.ln_f(hidden), past_key_values=past_key_values)

@@ -10,13 +10,19 @@ MAX_UNIT = 64  # tokens; a longer unit runs into its limit soon enough
 
 
 def ends_in_a_loop(ids: Sequence[int]) -> bool:
-    """Say whether the ids end in exact copies of one unit: at least 4 of them, and at least 24 tokens in all."""
-    return any(_repeats(ids, unit) for unit in range(1, min(MAX_UNIT, len(ids) // MIN_COPIES) + 1))
+    """Say whether the ids end in exact copies of one unit: at least 4 of them, and at least 24 tokens in all.
+
+    Asked after every token of every answer: whoever has not said the last id lately is done at once.
+    """
+    if len(ids) < MIN_TOKENS:
+        return False
+    most = min(MAX_UNIT, len(ids) // MIN_COPIES)
+    last, before = ids[-1], ids[-1 - most : -1]
+    if last not in before:
+        return False
+    return any(id_ == last and _repeats(ids, most - place) for place, id_ in enumerate(before))
 
 
 def _repeats(ids: Sequence[int], unit: int) -> bool:
-    copies = max(MIN_COPIES, -(-MIN_TOKENS // unit))
-    tail = copies * unit
-    if len(ids) < tail or ids[-1] != ids[-1 - unit]:
-        return False
-    return ids[-tail:-unit] == ids[len(ids) - tail + unit :]
+    tail = max(MIN_COPIES, -(-MIN_TOKENS // unit)) * unit
+    return len(ids) >= tail and ids[-tail:-unit] == ids[len(ids) - tail + unit :]

@@ -24,23 +24,28 @@ def ntk_alpha(lengths: torch.Tensor, config: QwenAudioConfig) -> torch.Tensor:
 
 
 def rotary_table(
-    positions: torch.Tensor, alpha: torch.Tensor, config: QwenAudioConfig
+    positions: torch.Tensor, alpha: torch.Tensor, scale: torch.Tensor, config: QwenAudioConfig
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Compute cos and sin, float32 (rows, length, head): positions (rows, length), alpha (rows,)."""
+    """Compute what ``rotate`` turns queries and keys by, in this order: float32 (rows, length, 2, 1, head) each.
+
+    From positions (rows, length), alpha (rows,) and what queries are scaled by (rows, length). The first are cosines;
+    the second are sines, with the sign that their half of the head takes.
+    """
     head = config.kv_channels
     base = config.rotary_emb_base * alpha ** (head / (head - 2))  # (rows,)
     exponents = torch.arange(0, head, 2, device=positions.device, dtype=torch.float32) / head
     frequencies = 1.0 / base[:, None] ** exponents  # (rows, head / 2)
     angles = positions[..., None].float() * frequencies[:, None]  # (rows, length, head / 2)
-    angles = torch.cat((angles, angles), dim=-1)
-    return angles.cos(), angles.sin()
+    cos, sin = angles.cos(), angles.sin()
+    scales = torch.stack((scale, torch.ones_like(scale)), dim=-1)[..., None]  # (rows, length, 2, 1)
+    cos = torch.cat((cos, cos), dim=-1)[..., None, :] * scales
+    sin = torch.cat((-sin, sin), dim=-1)[..., None, :] * scales
+    return cos[..., None, :], sin[..., None, :]
 
 
 def rotate(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotate (rows, heads, length, head) by half-rotation in float32; the result is float32."""
-    states = states.float()
-    first, second = states.chunk(2, dim=-1)
-    return states * cos[:, None] + torch.cat((-second, first), dim=-1) * sin[:, None]
+    """Rotate queries and keys (rows, length, 2, heads, head) by half-rotation; the result is float32."""
+    return torch.addcmul(states * cos, states.roll(states.shape[-1] // 2, dims=-1), sin)
 
 
 def query_scale(positions: torch.Tensor, config: QwenAudioConfig) -> torch.Tensor:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -28,23 +30,43 @@ def test_without_logn_no_query_is_scaled():
     assert scale.tolist() == [[1]]
 
 
+def _table(positions, alpha, scale=None):
+    positions = torch.tensor(positions)
+    scale = torch.ones(positions.shape) if scale is None else torch.tensor(scale)
+    return rotary_table(positions, torch.tensor(alpha), scale, CONFIG)
+
+
 def test_rotation_depends_on_distance_alone():
-    states = torch.randn(1, 2, 1, 128, generator=torch.Generator().manual_seed(0))
-    alpha = torch.tensor([3.0])
+    states = torch.randn(1, 1, 2, 2, 128, generator=torch.Generator().manual_seed(0))
 
     def product(query, key):
-        cos, sin = rotary_table(torch.tensor([[query]]), alpha, CONFIG)
-        turned = rotate(states, cos, sin)
-        cos, sin = rotary_table(torch.tensor([[key]]), alpha, CONFIG)
-        return (turned * rotate(states, cos, sin)).sum(-1)
+        turned = rotate(states, *_table([[query]], [3.0]))
+        return (turned * rotate(states, *_table([[key]], [3.0]))).sum(-1)
 
     torch.testing.assert_close(product(9, 4), product(105, 100), atol=1e-3, rtol=0)
     assert not torch.allclose(product(9, 4), product(9, 5), atol=1e-3)
 
 
+def test_a_pair_of_the_two_halves_of_a_head_turns_by_its_angle():
+    states = torch.zeros(1, 1, 2, 1, 128)
+    states[..., 0] = 1.0  # the first of its pair; the other one is 64 further
+    turned = rotate(states, *_table([[2]], [1.0]))
+    assert turned[0, 0, 0, 0, [0, 64]].tolist() == pytest.approx([math.cos(2), math.sin(2)])
+    states = states.roll(64, dims=-1)
+    turned = rotate(states, *_table([[2]], [1.0]))
+    assert turned[0, 0, 1, 0, [0, 64]].tolist() == pytest.approx([-math.sin(2), math.cos(2)])
+
+
+def test_a_scale_reaches_queries_and_leaves_keys_alone():
+    states = torch.randn(1, 1, 2, 3, 128, generator=torch.Generator().manual_seed(0))
+    plain, scaled = (rotate(states, *_table([[7]], [1.0], scale)) for scale in ([[1.0]], [[1.5]]))
+    torch.testing.assert_close(scaled[:, :, 0], 1.5 * plain[:, :, 0])
+    assert torch.equal(scaled[:, :, 1], plain[:, :, 1])
+
+
 def test_each_row_has_its_own_factor():
-    positions = torch.arange(5).expand(2, -1)
-    cos, _ = rotary_table(positions, torch.tensor([1.0, 3.0]), CONFIG)
-    alone, _ = rotary_table(positions[:1], torch.tensor([3.0]), CONFIG)
+    positions = [[0, 1, 2, 3, 4]]
+    cos, _ = _table(positions * 2, [1.0, 3.0])
+    alone, _ = _table(positions, [3.0])
     assert torch.equal(cos[1:], alone)
     assert not torch.equal(cos[:1], alone)
