@@ -26,7 +26,12 @@ class Attend(Protocol):
         """Write (1, heads, rows, head) each into the store."""
 
     def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Attend with (1, heads, rows, head): the same shape."""
+        """Attend with (1, heads, rows, head): (rows, heads, head)."""
+
+
+def join(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Put rows behind each other, (rows, heads, head); a single part is not copied."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))
 
 
 class PrefixAttend:
@@ -47,10 +52,10 @@ class PrefixAttend:
         parts = [
             scaled_dot_product_attention(
                 query[:, :, rows], key[:, :, rows], value[:, :, rows], is_causal=True
-            )
+            )[0].transpose(0, 1)
             for rows in self.slices()
         ]
-        return torch.cat(parts, dim=2)
+        return join(parts)
 
     def slices(self) -> Iterator[slice]:
         """Say where the rows of each prefix are."""
@@ -108,8 +113,9 @@ class BranchAttend:
         ):
             keys, values = self._store.room(group.room, layer)
             rows = query[:, :, start:end]
-            parts.append(scaled_dot_product_attention(rows, keys, values, attn_mask=mask))
-        return torch.cat(parts, dim=2)
+            attended = scaled_dot_product_attention(rows, keys, values, attn_mask=mask)
+            parts.append(attended[0].transpose(0, 1))
+        return join(parts)
 
 
 class BatchAttend:
@@ -144,8 +150,8 @@ class BatchAttend:
             padded = query.new_zeros(rooms, query.shape[1], most, query.shape[3])
             padded[places, :, lines] = query[0, :, rows].transpose(0, 1)
             attended = scaled_dot_product_attention(padded, keys, values, attn_mask=mask)
-            parts.append(attended[places, :, lines].transpose(0, 1)[None])
-        return torch.cat(parts, dim=2)
+            parts.append(attended[places, :, lines])
+        return join(parts)
 
 
 def _batch_mask(

@@ -11,7 +11,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import groupby, islice
 from typing import Any
 
 import torch
@@ -36,7 +36,7 @@ from qwen_audio.store import Store
 from qwen_audio.strand import Strand
 from qwen_audio.tags import Prompt
 from qwen_audio.tokenizer import QwenAudioTokenizer
-from qwen_audio.tuning import Tuning
+from qwen_audio.tuning import Tuning, tuning_of
 
 
 @dataclass
@@ -61,23 +61,22 @@ class Engine(Front):
         name: str = "unnamed",
         revision: str = "unknown",
         tuning: Tuning | None = None,
+        cuda_graphs: bool = False,
     ) -> None:
         super().__init__(model, tokenizer, places=places, name=name, revision=revision)
-        tuning = Tuning() if tuning is None else tuning
+        tuning = tuning_of(model.device.type, places) if tuning is None else tuning
+        tuning = replace(tuning, decode="graph") if cuda_graphs else tuning
         config = model.config
         cells = min(tuning.cells, config.max_position_embeddings)
-        shelves = [Shelf(places, cells)]
+        shelves = [Shelf(places, cells, tuning.first_rooms)]
         if config.max_position_embeddings > cells:
-            shelves.append(Shelf(tuning.long_rooms, config.max_position_embeddings))
+            shelves.append(Shelf(tuning.long_rooms, config.max_position_embeddings, tuning.first_rooms))
         trained = config.seq_length if config.use_dynamic_ntk else None
-        together = model.device.type == "cuda" if tuning.together is None else tuning.together
         store = Store(config, model.dtype, model.device, tuning.spare_bytes)
         self._schedule = Schedule(shelves, tuning.step_positions, trained, store)
-        self._forward = Forward(model, store, together=together)
+        self._forward = Forward(model, store, together=tuning.together)
         self._static = make_steps(tuning, self._forward, store, model.device)
-        self._hears_on_device = (
-            model.device.type == "cuda" if tuning.device_features is None else tuning.device_features
-        )
+        self._hears_on_device = tuning.device_features
         self._feeding = Halver()
         self._live: list[Strand] = []  # only the engine's thread reads it
         self._tally = Tally(Metrics(places=places))
@@ -192,15 +191,7 @@ class Engine(Front):
                 found = zip(ordered, *self._static.run(groups, shapes), strict=True)
                 return [Outcome(strand, id_, best) for strand, best, id_ in found]
         logprobs = self._forward.feed(groups)  # (asked rows, vocabulary)
-        best, ids = (values.tolist() for values in logprobs.max(dim=-1))
-        outcomes, first = [], 0
-        for strand in ordered:
-            outcome = Outcome(strand, ids[first], best[first])
-            if strand.branch.ask.candidates is not None:
-                outcome.scores = _scores(strand, logprobs[first : first + len(strand.heads)])
-            outcomes.append(outcome)
-            first += len(strand.heads)
-        return outcomes
+        return _outcomes(ordered, logprobs)
 
     def _hand_out(self, outcome: Outcome, share: float) -> bool:
         """Give a branch what was computed, and say whether it goes on."""
@@ -257,10 +248,28 @@ def _room_order(strand: Strand) -> tuple[int, int]:
     return strand.kept.room.slab, strand.kept.room.place
 
 
-def _scores(strand: Strand, logprobs: torch.Tensor) -> dict[str, float]:
-    """Sum the log-probabilities of each candidate's ids, from (heads, vocabulary)."""
-    scores = {}
-    for text, ids in (strand.branch.ask.candidates or {}).items():
-        rows = [strand.heads[ids[:size]] for size in range(len(ids))]
-        scores[text] = float(logprobs[rows, list(ids)].sum())
-    return scores
+def _outcomes(strands: Sequence[Strand], logprobs: torch.Tensor) -> list[Outcome]:
+    """Read what was computed for strands, (asked rows, vocabulary), waiting for the device once."""
+    first = 0
+    firsts: list[int] = []
+    rows: list[int] = []  # with ``columns``, of every id of every candidate, one after the other
+    columns: list[int] = []
+    for strand in strands:
+        firsts.append(first)
+        for candidate in (strand.branch.ask.candidates or {}).values():
+            rows += [first + strand.heads[candidate[:size]] for size in range(len(candidate))]
+            columns += candidate
+        first += len(strand.heads)
+    asked = logprobs[firsts] if rows else logprobs
+    best, ids = asked.max(dim=-1)
+    scored = logprobs[rows, columns] if rows else best[:0]
+    numbers = iter(torch.cat((best.double(), ids.double(), scored.double())).tolist())
+    chosen = list(islice(numbers, len(strands)))
+    outcomes = [
+        Outcome(strand, int(id_), logprob)
+        for strand, id_, logprob in zip(strands, islice(numbers, len(strands)), chosen, strict=True)
+    ]
+    for outcome in outcomes:
+        candidates = outcome.strand.branch.ask.candidates or {}
+        outcome.scores = {text: sum(islice(numbers, len(ids))) for text, ids in candidates.items()}
+    return outcomes

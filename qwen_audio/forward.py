@@ -36,7 +36,8 @@ class Forward:
         )
         hidden = self._run(torch.cat(list(spans)), positions, factors, attend, is_fill=True)
         finite = hidden.isfinite().all(dim=-1)  # (rows,)
-        return [bool(finite[rows].all()) for rows in attend.slices()]
+        found: list[bool] = torch.stack([finite[rows].all() for rows in attend.slices()]).tolist()
+        return found
 
     def feed(self, groups: Sequence[Group]) -> torch.Tensor:
         """Feed the rows of groups, shelf by shelf; return log-probabilities, (asked rows, vocabulary)."""
@@ -89,7 +90,7 @@ class Forward:
             attend.keep(number, key, value)
             if is_fill and layer is layers[-1]:
                 break
-            attended = attend.attend(number, query, key, value)[0].transpose(0, 1)  # (rows, heads, head)
+            attended = attend.attend(number, query, key, value)  # (rows, heads, head)
             hidden = hidden + layer.self_attn.o_proj(attended.reshape(len(hidden), -1))
             hidden = hidden + layer.mlp(layer.post_attention_layernorm(hidden))
         return hidden

@@ -81,11 +81,11 @@ class Intake:
         seconds = time.monotonic() - began
         if not all(finite):
             raise AnswerNotFinite("the prefix is not finite")  # each is tried alone then
-        positions = sum(map(len, spans))
+        positions, again = sum(map(len, spans)), 0
         for prefix, span in zip(prefixes, spans, strict=True):
+            again += prefix.prefills > 0  # it may stand there twice, for two factors
             prefix.prefills += 1
             prefix.prefill_seconds += seconds * len(span) / positions
-        again = sum(prefix.prefills > 1 for prefix in prefixes)
         self._tally.add(
             prefills=len(new), refills=again, prefilled_positions=positions, prefill_seconds=seconds
         )

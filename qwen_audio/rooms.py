@@ -10,19 +10,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-FIRST_ROOMS = 4  # of a shelf's first slab; each further one doubles what there is
-
 
 @dataclass(frozen=True)
 class Shelf:
-    """Up to ``rooms`` rooms of one size; ``cells`` is how many positions each holds."""
+    """Up to ``rooms`` rooms of one size; ``cells`` is how many positions each holds.
+
+    The first slab has ``first`` rooms; each further one doubles what there is.
+    """
 
     rooms: int
     cells: int
+    first: int = 4
 
     def next_slab(self, rooms: int) -> int:
         """Say how many rooms the next slab should have, when there are so many."""
-        return min(max(FIRST_ROOMS, rooms), self.rooms - rooms)
+        return min(max(self.first, rooms), self.rooms - rooms)
 
 
 class Memory(Protocol):

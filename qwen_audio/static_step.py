@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
-from qwen_audio.attending import Group
+from qwen_audio.attending import Group, join
 from qwen_audio.forward import Forward
 from qwen_audio.graphs import GraphRecorder, Recorder
 from qwen_audio.store import Store
@@ -67,11 +67,11 @@ class StaticAttend:
     """Attends from lines to the rooms where they stand, slab by slab; reads nothing but tensors that stay."""
 
     def __init__(
-        self, store: Store, shapes: Sequence[Shape], cells: torch.Tensor, seen: list[torch.Tensor]
+        self, store: Store, shapes: Sequence[Shape], cells: torch.Tensor, masks: list[torch.Tensor]
     ) -> None:
         self._store = store
         self._cells = cells  # (rows,)
-        self._seen = seen  # of each slab, (rooms, 1, lines, length)
+        self._masks = masks  # of each slab, (rooms, 1, lines, length)
         self._slabs = list(_rows(shapes))
         self._places = [
             torch.arange(shape.rooms, device=cells.device).repeat_interleave(shape.lines) for shape in shapes
@@ -85,15 +85,15 @@ class StaticAttend:
             )
 
     def attend(self, layer: int, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-        """Attend with (1, heads, rows, head): the same shape."""
+        """Attend with (1, heads, rows, head): (rows, heads, head)."""
         parts = []
-        for (shape, rows), seen in zip(self._slabs, self._seen, strict=True):
+        for (shape, rows), mask in zip(self._slabs, self._masks, strict=True):
             keys, values = self._store.slab(shape.slab)[:, layer, : shape.rooms, :, : shape.length]
             heads, head = query.shape[1], query.shape[3]
             lines = query[0, :, rows].view(heads, shape.rooms, shape.lines, head).transpose(0, 1)
-            attended = scaled_dot_product_attention(lines, keys, values, attn_mask=seen)
-            parts.append(attended.transpose(0, 1).reshape(1, heads, shape.rows, head))
-        return torch.cat(parts, dim=2)
+            attended = scaled_dot_product_attention(lines, keys, values, attn_mask=mask)
+            parts.append(attended.transpose(1, 2).reshape(shape.rows, heads, head))
+        return join(parts)
 
 
 class StaticStep:
@@ -109,8 +109,9 @@ class StaticStep:
         sizes = [(shape.rooms, 1, shape.lines, shape.length) for shape in shapes]
         self._host_seen = [torch.zeros(size, dtype=torch.bool, pin_memory=pinned) for size in sizes]
         self._seen = [torch.zeros(size, dtype=torch.bool, device=device) for size in sizes]
+        self._masks = [torch.zeros(size, dtype=store.dtype, device=device) for size in sizes]
         self._forward = forward
-        self._attend = StaticAttend(store, shapes, self._numbers[3], self._seen)
+        self._attend = StaticAttend(store, shapes, self._numbers[3], self._masks)
         self.replay: Callable[[], tuple[torch.Tensor, torch.Tensor]] | None = None
 
     def load(self, groups: Sequence[Group]) -> list[int]:
@@ -139,6 +140,8 @@ class StaticStep:
     def compute(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the best log-probability and its id of every row, (rows,) each."""
         ids, positions, factors, _ = self._numbers
+        for mask, seen in zip(self._masks, self._seen, strict=True):
+            mask.zero_().masked_fill_(~seen, -torch.inf)  # once, and not in every layer
         return self._forward.next_ids(ids, positions, factors.float(), self._attend)
 
 
@@ -187,19 +190,18 @@ class StaticSteps:
         if step.replay is not None:
             self.replays += 1
         best, ids = step.compute() if step.replay is None else step.replay()
-        found = torch.stack((best.double(), ids.double()))[:, rows].tolist()  # one wait for the device
+        found = _read(best, ids, rows)
         if is_new and self._recorder is not None:
             self._record(step, rows, found)
         return found[0], [int(id_) for id_ in found[1]]
 
-    def _record(self, step: StaticStep, rows: list[int], found: list[list[float]]) -> None:
+    def _record(self, step: StaticStep, rows: list[int], found: tuple[list[float], list[float]]) -> None:
         """Record a step whose result is known, and replay it once: it writes the same into the same cells."""
         assert self._recorder is not None
         try:
             replay = self._recorder.record(step.compute)
             best, ids = replay()
-            again = torch.stack((best.double(), ids.double()))[:, rows].tolist()
-            is_same = np.allclose(again, found, rtol=0, atol=1e-3, equal_nan=True)
+            is_same = np.allclose(_read(best, ids, rows), found, rtol=0, atol=1e-3, equal_nan=True)
             problem = None if is_same else "a replay gave another result"
         except Exception as error:  # noqa: BLE001  # whatever it was, answers do not need it
             problem = repr(error)
@@ -210,6 +212,12 @@ class StaticSteps:
         self._recorder = None
         for other in self._steps.values():
             other.replay = None
+
+
+def _read(best: torch.Tensor, ids: torch.Tensor, rows: list[int]) -> tuple[list[float], list[float]]:
+    """Return both at some of their rows, waiting for the device once."""
+    numbers = torch.stack((best.double(), ids.double())).tolist()
+    return [numbers[0][row] for row in rows], [numbers[1][row] for row in rows]
 
 
 def make_steps(tuning: Tuning, forward: Forward, store: Store, device: torch.device) -> StaticSteps | None:

@@ -42,7 +42,7 @@ class Store:
         free: Callable[[torch.device], int | None] = free_bytes,
     ) -> None:
         self._config = config
-        self._dtype = dtype
+        self.dtype = dtype
         self._device = device
         self._spare_bytes = spare_bytes
         self._free = free
@@ -77,7 +77,7 @@ class Store:
         """Say how much memory a room takes."""
         config = self._config
         width = config.num_attention_heads * config.kv_channels
-        return 2 * config.num_hidden_layers * width * (cells + 1) * self._dtype.itemsize
+        return 2 * config.num_hidden_layers * width * (cells + 1) * self.dtype.itemsize
 
     def slab(self, number: int) -> torch.Tensor:
         """Return a slab's tensor."""
@@ -91,7 +91,8 @@ class Store:
     def fill(self, room: Room, layer: int, key: torch.Tensor, value: torch.Tensor) -> None:
         """Write a prefix into its room: (heads, positions, head) each."""
         target = self._slabs[room.slab][:, layer, room.place, :, : room.prefix]
-        target[0], target[1] = finite(key), finite(value)
+        for states, place in zip((key, value), target, strict=True):
+            torch.nan_to_num(states, nan=0.0, posinf=0.0, neginf=0.0, out=place)
 
     def write(
         self,
@@ -118,7 +119,7 @@ class Store:
             config.kv_channels,
         )
         try:
-            return torch.zeros(shape, dtype=self._dtype, device=self._device)
+            return torch.zeros(shape, dtype=self.dtype, device=self._device)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise

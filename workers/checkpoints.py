@@ -7,7 +7,6 @@ from typing import Any
 
 from qwen_audio.bundled import find_bundled
 from qwen_audio.tiny import write_tiny
-from qwen_audio.tuning import Tuning
 from settings import Settings
 
 UNTRAINED = "tiny"
@@ -24,10 +23,9 @@ def find_source(settings: Settings, model: str) -> str | Path:
 
 def load_options(settings: Settings) -> dict[str, Any]:
     """Return how the settings want a model loaded, as ``Engine.load`` takes it."""
-    tuning = Tuning(decode="graph" if settings.cuda_graphs else "plain")
     return {
         "device": settings.device,
         "dtype": settings.precision,
         "weights": settings.weights,
-        "tuning": tuning,
+        "cuda_graphs": settings.cuda_graphs,
     }

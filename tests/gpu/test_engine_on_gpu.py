@@ -1,6 +1,7 @@
 """What holds on a GPU; skipped where there is none. No GPU was at hand when these were written."""
 
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from qwen_audio.features import log_mel, spectrogram, to_float
 from qwen_audio.streaming import load_model
 from qwen_audio.tags import Prompt, Tag, TimeTag
 from qwen_audio.tokenizer import QwenAudioTokenizer
-from qwen_audio.tuning import Tuning
+from qwen_audio.tuning import CPU, GPU
 
 pytestmark = [
     pytest.mark.gpu,
@@ -49,8 +50,8 @@ def _answers(device, dtype, tuning):
 
 @pytest.mark.parametrize("decode", ["plain", "static", "graph"])
 def test_a_gpu_in_float32_answers_as_the_cpu(decode):
-    expected, _ = _answers("cpu", torch.float32, Tuning())
-    answers, static = _answers("cuda", torch.float32, Tuning(decode=decode))
+    expected, _ = _answers("cpu", torch.float32, CPU)
+    answers, static = _answers("cuda", torch.float32, replace(GPU, decode=decode))
     for answer, other in zip(answers, expected, strict=True):
         assert answer.ids == other.ids
         assert answer.logprobs == pytest.approx(other.logprobs, abs=2e-2)
@@ -59,8 +60,8 @@ def test_a_gpu_in_float32_answers_as_the_cpu(decode):
 
 
 def test_replayed_steps_answer_as_computed_ones_in_half_precision():
-    computed, _ = _answers("cuda", torch.bfloat16, Tuning(decode="static"))
-    replayed, static = _answers("cuda", torch.bfloat16, Tuning(decode="graph"))
+    computed, _ = _answers("cuda", torch.bfloat16, replace(GPU, decode="static"))
+    replayed, static = _answers("cuda", torch.bfloat16, replace(GPU, decode="graph"))
     assert static.replays > 0
     assert [answer.ids for answer in replayed] == [answer.ids for answer in computed]
 

@@ -3,6 +3,7 @@
 import random
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from qwen_audio.features import audio_tokens, mel_frames
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
 from qwen_audio.plain_engine import PlainEngine
 from qwen_audio.tags import Prompt, Tag, TimeTag
-from qwen_audio.tuning import Tuning
+from qwen_audio.tuning import CPU, GPU, Tuning
 
 TRANSCRIBE = Prompt(
     (Tag.START_OF_TRANSCRIPT, Tag.EN, Tag.TRANSCRIBE, Tag.EN, Tag.NO_TIMESTAMPS, Tag.WITHOUT_ITN)
@@ -30,8 +31,8 @@ NAMES = ("tiny_480.wav", "syn_30s.wav", "syn_1s005.wav", "syn_3s217.wav", "syn_8
 SECONDS = 60
 SMALL_STEPS = Tuning(step_positions=1, call_positions=1, call_frames=1)
 FULL_ROOMS = Tuning(cells=790, long_rooms=2)  # a clip of 30 s leaves 38 cells, fewer than five branches want
-TOGETHER = Tuning(together=True)
 STATIC = Tuning(decode="static", device_features=True)
+LARGE_CALLS = replace(GPU, call_positions=1_600, call_frames=9_000)  # so that some prefixes go alone
 
 
 @pytest.fixture(scope="module", params=["tiny", "golden", "mini"])
@@ -59,7 +60,7 @@ def _same(answer, expected):
     assert answer.logprobs == pytest.approx(expected.logprobs, abs=2e-4)
 
 
-@pytest.mark.parametrize("tuning", [Tuning(), TOGETHER, SMALL_STEPS, FULL_ROOMS, STATIC])
+@pytest.mark.parametrize("tuning", [CPU, GPU, LARGE_CALLS, SMALL_STEPS, FULL_ROOMS, STATIC])
 def test_every_branch_gets_what_the_plain_engine_gives_in_any_batch_and_order(checkpoint, clip, tuning):
     model, tokenizer, limits, expected, scores = checkpoint
     with Engine(model, tokenizer, tuning=tuning) as engine:
@@ -116,7 +117,7 @@ def test_the_bundled_checkpoint_answers_as_without_any_cache(mini_model, mini_to
             assert list(future.result(SECONDS).ids) == recompute(mini_model, ids, [samples], 10, stop)
 
 
-@pytest.mark.parametrize("tuning", [Tuning(), TOGETHER, STATIC])
+@pytest.mark.parametrize("tuning", [CPU, GPU, STATIC])
 def test_a_prompt_beyond_the_trained_length_gets_a_prefix_of_its_own_factor(
     tiny_model, tiny_tokenizer, clip, tuning
 ):
