@@ -2,6 +2,8 @@
 
 Prints the card's own rates, the engine's speed for one and four tasks beside the roofline that follows from them, and
 transformers' Qwen2-Audio of the same size with ``generate`` at its best batch; the last line is one JSON object.
+``--folder`` keeps the figures as they come, and what a step spends its time on. A part that fails, or would begin
+after ``--seconds``, costs the others nothing: it is named, and the exit code is 1.
 It has been run at its small size on a CPU only: no GPU was at hand when it was written.
 """
 
@@ -11,9 +13,13 @@ import argparse
 import gc
 import json
 import platform
+import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -35,7 +41,7 @@ from qwen_audio.engine import Engine
 from qwen_audio.metrics import Metrics
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
 from qwen_audio.tokenizer import QwenAudioTokenizer
-from qwen_audio.tuning import Tuning
+from qwen_audio.tuning import GPU, Tuning
 
 SECONDS = 30.0  # of each chunk
 
@@ -48,14 +54,39 @@ class Scale:
     vocabulary_rows: int
     words: int  # tokens of a transcript with word times
     plain: int  # tokens of one without
-    places: int
+    places: tuple[int, ...]  # chunks at a time: the first for everything, further ones for comparison
+    cells: int  # positions of a room
     batches: tuple[int, ...]  # of the peer
     matrix: int  # side of the matrices whose product gives the card's rate
     copy_bytes: int
 
 
-FULL = Scale(OFFICIAL_SIZE, 155_947, 300, 80, 32, (8, 16, 32), 8_192, 1 << 31)
-SMALL = Scale(QUICK_SIZE, 4_096, 6, 4, 2, (2,), 256, 1 << 22)
+FULL = Scale(OFFICIAL_SIZE, 155_947, 300, 80, (32, 48), 1_280, (8, 16, 32, 64), 8_192, 1 << 31)
+SMALL = Scale(QUICK_SIZE, 4_096, 6, 4, (2, 3), 1_024, (2,), 256, 1 << 22)
+
+
+@dataclass
+class Journal:
+    """Figures as they come; ``missing`` names the parts that failed or came too late."""
+
+    until: float  # on time.perf_counter's clock
+    folder: Path | None = None
+    figures: dict[str, float] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+    def add(self, name: str, part: Callable[[], dict[str, float]]) -> None:
+        """Do a part and keep its figures; one that fails is printed with its traceback."""
+        if time.perf_counter() > self.until:
+            print(f"{name}: left out, the time is up", flush=True)
+            self.missing.append(name)
+            return
+        try:
+            self.figures |= part()
+        except Exception:  # noqa: BLE001  # one part's fault is no reason to lose minutes on a lent card
+            print(f"{name} failed:\n{traceback.format_exc()}", flush=True)
+            self.missing.append(name)
+        if self.folder is not None:
+            (self.folder / "engine_gpu.json").write_text(json.dumps(self.figures, indent=1))
 
 
 def ask(
@@ -88,66 +119,121 @@ def since(before: Metrics, after: Metrics) -> Metrics:
     return replace(after, **{name: getattr(after, name) - getattr(before, name) for name in names})
 
 
-def is_invariant(
-    model: QwenAudioForConditionalGeneration,
-    tokenizer: QwenAudioTokenizer,
-    clips: Sequence[Clip],
-    tasks: Sequence[Task],
-    tuning: Tuning | None = None,
-) -> float:
-    """Ask the first chunk alone and in company; return the share of answers with equal ids."""
-    _, _, alone = ask(model, tokenizer, clips[:1], tasks, tuning)
-    _, _, company = ask(model, tokenizer, clips, tasks, tuning)
-    return sum(one == other for one, other in zip(alone, company, strict=False)) / len(alone)
+def equal_ids(one: Sequence[tuple[int, ...]], other: Sequence[tuple[int, ...]]) -> float:
+    """Return the share of answers with equal ids, of those that both have."""
+    pairs = list(zip(one, other, strict=False))
+    return sum(ids == others for ids, others in pairs) / len(pairs)
 
 
-def measure_engine(scale: Scale, dtype: torch.dtype, device: str, rates: Rates) -> dict[str, float]:
-    """Measure one and four tasks, with and without word times."""
-    tokenizer = make_tokenizer()
-    model = make_model(
-        scale.size, tokenizer, dtype=dtype, device=device, vocabulary_rows=scale.vocabulary_rows
-    )
-    clips = make_clips([SECONDS] * scale.places)
-    figures: dict[str, float] = {}
-    ask(model, tokenizer, clips[:2], case_tasks(scale.plain, 4, scale))  # kernels and memory
-    # On a CPU the same steps are computed and not replayed.
-    ways = {"": Tuning(), "_replayed": Tuning(decode="graph" if device == "cuda" else "static")}
-    for name, tokens in (("words", scale.words), ("plain", scale.plain)):
-        for count in (1, 4):
-            for way, tuning in ways.items():
-                seconds, metrics, _ = ask(model, tokenizer, clips, case_tasks(tokens, count, scale), tuning)
-                rtfx = len(clips) * SECONDS / seconds
-                prefill, decode = shares(model, rates, metrics, SECONDS)
-                print(
-                    f"engine{way}, {name}, {count} tasks: {rtfx:8.1f} x real time; of the roofline: "
-                    f"prefill {prefill:.2f}, decode {decode:.2f}",
-                    flush=True,
-                )
-                figures[f"rtfx_{name}_{count}{way}"] = rtfx
-                figures[f"prefill_{name}_{count}{way}"] = prefill
-                figures[f"decode_{name}_{count}{way}"] = decode
-    for way, tuning in ways.items():
-        equal = is_invariant(model, tokenizer, clips, case_tasks(scale.plain, 4, scale), tuning)
-        figures[f"equal_ids{way}"] = equal
-        print(f"engine{way}: answers with the same ids alone and in company: {equal:.2f}", flush=True)
-    return figures
+class EngineBench:
+    """The engine with a full-size model of random weights."""
+
+    def __init__(self, scale: Scale, dtype: torch.dtype, device: str, rates: Rates) -> None:
+        self._scale = scale
+        self._rates = rates
+        self._tokenizer = make_tokenizer()
+        self._model = make_model(
+            scale.size, self._tokenizer, dtype=dtype, device=device, vocabulary_rows=scale.vocabulary_rows
+        )
+        # On a CPU the same steps are computed and not replayed.
+        self.ways: dict[str, Tuning] = {
+            "": replace(GPU, cells=scale.cells),
+            "_replayed": replace(GPU, cells=scale.cells, decode="graph" if device == "cuda" else "static"),
+        }
+        self._ask(2, case_tasks(scale.plain, 4, scale), "")  # kernels and memory
+
+    def _ask(
+        self, places: int, tasks: Sequence[Task], way: str, turn: int = 0
+    ) -> tuple[float, Metrics, list[tuple[int, ...]]]:
+        clips = make_clips([SECONDS] * places)
+        tuning = replace(self.ways[way], first_rooms=places)
+        return ask(self._model, self._tokenizer, clips[turn:] + clips[:turn], tasks, tuning)
+
+    def speed(self, name: str, tokens: int, count: int, way: str, places: int) -> dict[str, float]:
+        """Measure so many tasks about so many chunks at a time."""
+        seconds, metrics, _ = self._ask(places, case_tasks(tokens, count, self._scale), way)
+        rtfx = places * SECONDS / seconds
+        prefill, decode = shares(self._model, self._rates, metrics, SECONDS)
+        print(
+            f"engine{way}, {name}, {count} tasks, {places} places: {rtfx:8.1f} x real time; of the roofline: "
+            f"prefill {prefill:.2f}, decode {decode:.2f}; {1_000 * metrics.encode_seconds / places:.1f} ms to encode "
+            f"and {1_000 * metrics.prefill_seconds / places:.1f} ms to compute a chunk, "
+            f"{1_000 * decode_seconds(metrics) / metrics.steps:.1f} ms a step",
+            flush=True,
+        )
+        more = "" if places == self._scale.places[0] else f"_{places}_places"
+        case = f"{name}_{count}{way}{more}"
+        return {f"rtfx_{case}": rtfx, f"prefill_{case}": prefill, f"decode_{case}": decode}
+
+    def invariance(self, way: str) -> dict[str, float]:
+        """Ask about chunks alone and in company, and in two orders of equal shapes."""
+        tasks, places = case_tasks(self._scale.plain, 4, self._scale), self._scale.places[0]
+        _, _, company = self._ask(places, tasks, way)
+        _, _, alone = self._ask(1, tasks, way)
+        _, _, turned = self._ask(places, tasks, way, turn=1)
+        back = [*turned[-len(tasks) :], *turned[: -len(tasks)]]
+        found = {
+            f"equal_ids{way}": equal_ids(alone, company),
+            f"equal_ids_turned{way}": equal_ids(back, company),
+        }
+        for name, share in found.items():
+            print(f"{name}: {share:.2f} of the answers", flush=True)
+        return found
+
+    def profile(self, folder: Path, device: str) -> dict[str, float]:
+        """Write down what the engine's thread and the card spend their time on."""
+        activities = [torch.profiler.ProfilerActivity.CPU]
+        activities += [torch.profiler.ProfilerActivity.CUDA] if device == "cuda" else []
+        tasks = case_tasks(self._scale.plain, 4, self._scale)
+        all_threads = torch._C._profiler._ExperimentalConfig(profile_all_threads=True)
+        with torch.profiler.profile(activities=activities, experimental_config=all_threads) as profiler:
+            self._ask(self._scale.places[0], tasks, "")
+        order = f"self_{device}_time_total"
+        (folder / "profile.txt").write_text(profiler.key_averages().table(sort_by=order, row_limit=40))
+        return {}
 
 
-def measure_peer(scale: Scale, dtype: torch.dtype, device: str) -> dict[str, float]:
-    """Measure the peer's best batch for four tasks, and its time for each kind of transcript."""
+def decode_seconds(metrics: Metrics) -> float:
+    """Return what was spent on prompts and tokens."""
+    return metrics.busy_seconds - metrics.encode_seconds - metrics.prefill_seconds
+
+
+def measure_engine(journal: Journal, scale: Scale, dtype: torch.dtype, device: str, rates: Rates) -> None:
+    """Measure one and four tasks, with and without word times, what matters most first."""
+    bench = EngineBench(scale, dtype, device, rates)
+    kinds = {"words": scale.words, "plain": scale.plain}
+    for count in (4, 1):
+        for way in bench.ways:
+            for name, tokens in kinds.items():
+                part = partial(bench.speed, name, tokens, count, way, scale.places[0])
+                journal.add(f"engine{way}, {name}, {count} tasks", part)
+    for way in bench.ways:
+        journal.add(f"engine{way}, equal ids", partial(bench.invariance, way))
+    for places in scale.places[1:]:
+        part = partial(bench.speed, "words", scale.words, 4, "_replayed", places)
+        journal.add(f"engine_replayed, {places} places", part)
+    if journal.folder is not None:
+        journal.add("profile", partial(bench.profile, journal.folder, device))
+
+
+def measure_peer(journal: Journal, scale: Scale, dtype: torch.dtype, device: str) -> None:
+    """Measure the peer's best batch for four tasks, for each kind of transcript."""
     peer = Peer(scale.size, dtype, device, scale.vocabulary_rows)
-    figures: dict[str, float] = {}
-    for name, tokens in (("plain", scale.plain), ("words", scale.words)):
-        tasks = case_tasks(tokens, 4, scale)
+
+    def best(name: str, tokens: int) -> dict[str, float]:
+        found = 0.0
         for batch in scale.batches:
             try:
-                rtfx = batch * SECONDS / peer.seconds(tasks, batch)
+                rtfx = batch * SECONDS / peer.seconds(case_tasks(tokens, 4, scale), batch)
             except torch.OutOfMemoryError:
                 print(f"generate, {name}, batch {batch}: out of memory", flush=True)
                 continue
             print(f"generate, {name}, 4 tasks, batch {batch}: {rtfx:8.1f} x real time", flush=True)
-            figures[f"peer_{name}_4"] = max(rtfx, figures.get(f"peer_{name}_4", 0.0))
-    return figures
+            found = max(found, rtfx)
+        return {f"peer_{name}_4": found}
+
+    for name, tokens in (("words", scale.words), ("plain", scale.plain)):
+        journal.add(f"generate, {name}", partial(best, name, tokens))
 
 
 def case_tasks(tokens: int, count: int, scale: Scale) -> tuple[Task, ...]:
@@ -157,33 +243,46 @@ def case_tasks(tokens: int, count: int, scale: Scale) -> tuple[Task, ...]:
     return (replace(first, tokens=tokens), *short)[:count]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m bench.engine_gpu", description=__doc__)
     parser.add_argument("--small", action="store_true", help="a small model, on whatever there is")
-    small = parser.parse_args(arguments).small
+    parser.add_argument("--seconds", type=float, default=420, help="after which no part begins (default 420)")
+    parser.add_argument("--folder", type=Path, help="where figures are kept as they come, and a profile")
+    options = parser.parse_args(arguments)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    if device == "cpu" and not small:
+    if device == "cpu" and not options.small:
         parser.error("there is no GPU here: --small runs anywhere")
-    scale, dtype = (SMALL, torch.float32) if device == "cpu" else (SMALL if small else FULL, torch.bfloat16)
+    scale = SMALL if options.small else FULL
+    dtype = torch.float32 if device == "cpu" else torch.bfloat16
     began = time.perf_counter()
+    journal = Journal(began + options.seconds, options.folder)
+    if options.folder is not None:
+        options.folder.mkdir(parents=True, exist_ok=True)
     card = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
     print(f"{card}, torch {torch.__version__}, {dtype}")
     rates = measure_rates(scale.matrix, scale.copy_bytes, dtype, device)
-    print(f"copy {rates.bytes_per_second / 1e9:.0f} GB/s, matrices {rates.flops / 1e12:.2f} TFLOP/s")
+    print(
+        f"copy {rates.bytes_per_second / 1e9:.0f} GB/s, matrices {rates.flops / 1e12:.2f} TFLOP/s", flush=True
+    )
     with forced_lengths():
-        figures = measure_engine(scale, dtype, device, rates)
+        measure_engine(journal, scale, dtype, device, rates)
     gc.collect()
     if device == "cuda":
         torch.cuda.empty_cache()
-    figures |= measure_peer(scale, dtype, device)
+    measure_peer(journal, scale, dtype, device)
+    figures = journal.figures
     for name in ("words", "plain"):
-        if f"peer_{name}_4" in figures:
-            for way in ("", "_replayed"):
-                figures[f"vs_peer_{name}{way}"] = figures[f"rtfx_{name}_4{way}"] / figures[f"peer_{name}_4"]
-    print(f"all of it took {time.perf_counter() - began:.0f} s")
+        for way in ("", "_replayed"):
+            ours, theirs = figures.get(f"rtfx_{name}_4{way}"), figures.get(f"peer_{name}_4")
+            if ours and theirs:
+                figures[f"vs_peer_{name}{way}"] = ours / theirs
+    print(
+        f"all of it took {time.perf_counter() - began:.0f} s; missing: {', '.join(journal.missing) or 'nothing'}"
+    )
     print(json.dumps({name: float(f"{value:.3g}") for name, value in figures.items()}))
+    return 1 if journal.missing else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

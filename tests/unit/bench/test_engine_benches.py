@@ -63,18 +63,47 @@ def test_figures_are_medians_of_ratios_inside_a_run():
     assert not engine.is_reached("encodes_per_chunk", 1.1)
 
 
-def test_the_gpu_script_runs_small_on_a_cpu(monkeypatch, capsys):
-    small = engine_gpu.Scale(TINY, 4_096, 3, 2, 2, (2,), 64, 1 << 16)
-    monkeypatch.setattr(engine_gpu, "SMALL", small)
+GPU_SCALE = engine_gpu.Scale(TINY, 4_096, 3, 2, (2, 3), 1_024, (2,), 64, 1 << 16)
+
+
+def test_the_gpu_script_runs_small_on_a_cpu(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(engine_gpu, "SMALL", GPU_SCALE)
     monkeypatch.setattr(engine_gpu.torch.cuda, "is_available", lambda: False)
-    engine_gpu.main(["--small"])
+    assert engine_gpu.main(["--small", "--folder", str(tmp_path / "out")]) == 0
     found = _json(capsys)
-    assert found["equal_ids"] == found["equal_ids_replayed"] == 1
-    for name in ("words", "plain"):
-        for way in ("", "_replayed"):
+    for way in ("", "_replayed"):
+        assert found[f"equal_ids{way}"] == found[f"equal_ids_turned{way}"] == 1
+        for name in ("words", "plain"):
             assert found[f"vs_peer_{name}{way}"] > 0
             assert found[f"prefill_{name}_4{way}"] > 0
             assert found[f"decode_{name}_4{way}"] > 0
+    assert found["rtfx_words_4_replayed_3_places"] > 0
+    assert json.loads((tmp_path / "out" / "engine_gpu.json").read_text()).keys() <= found.keys()
+    assert "scaled_dot_product" in (tmp_path / "out" / "profile.txt").read_text()
+
+
+def test_a_part_of_the_gpu_script_that_fails_costs_the_others_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(engine_gpu, "SMALL", GPU_SCALE)
+    monkeypatch.setattr(engine_gpu.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(engine_gpu.EngineBench, "invariance", lambda bench, way: 1 / 0)
+    assert engine_gpu.main(["--small"]) == 1
+    printed = capsys.readouterr().out
+    assert "missing: engine, equal ids, engine_replayed, equal ids" in printed
+    assert "ZeroDivisionError" in printed
+    found = json.loads(printed.splitlines()[-1])
+    assert found["vs_peer_words"] > 0
+    assert "equal_ids" not in found
+
+
+def test_the_gpu_script_begins_nothing_when_its_time_is_up(monkeypatch, capsys):
+    monkeypatch.setattr(engine_gpu, "SMALL", GPU_SCALE)
+    monkeypatch.setattr(engine_gpu.torch.cuda, "is_available", lambda: False)
+    assert engine_gpu.main(["--small", "--seconds", "0"]) == 1
+    assert _json(capsys) == {}
+
+
+def test_equal_ids_are_counted_over_what_both_have():
+    assert engine_gpu.equal_ids([(1, 2), (3,)], [(1, 2), (4,), (5,)]) == 0.5
 
 
 def test_only_what_happened_between_two_snapshots_is_counted():

@@ -8,6 +8,7 @@ import torch
 from support.pretend_gpu import MixedDevices, PretendGpu, is_on_gpu, place, take_back
 
 from qwen_audio.engine import Engine
+from qwen_audio.static_step import StaticStep
 from qwen_audio.tags import Prompt, Tag, TimeTag
 from qwen_audio.tuning import CPU, GPU
 
@@ -73,6 +74,22 @@ def test_a_step_waits_for_the_gpu_once_and_sends_little_there(
     assert more_steps - steps == 8
     assert more_waits - waits == 8
     assert more_sent - sent == 8 * uploads
+
+
+def test_what_a_graph_records_neither_waits_nor_sends(gpu_model, tiny_tokenizer, clip, monkeypatch):
+    gpu, compute, found = PretendGpu(), StaticStep.compute, []
+
+    def counted(step):
+        before = gpu.waits.total(), gpu.uploads.total()
+        result = compute(step)
+        found.append((gpu.waits.total() - before[0], gpu.uploads.total() - before[1]))
+        return result
+
+    monkeypatch.setattr(StaticStep, "compute", counted)
+    with gpu.runs(Engine, "_run"):
+        _ask(gpu_model, tiny_tokenizer, clip, replace(GPU, decode="static"), labels=None)
+    assert len(found) >= 11
+    assert set(found) == {(0, 0)}
 
 
 def test_taking_prefixes_in_waits_a_few_times_however_many_there_are(gpu_model, tiny_tokenizer, clip):
