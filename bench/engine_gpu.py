@@ -44,6 +44,7 @@ from qwen_audio.tokenizer import QwenAudioTokenizer
 from qwen_audio.tuning import GPU, Tuning
 
 SECONDS = 30.0  # of each chunk
+WAYS = ("", "_replayed")  # how steps are done
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ class EngineBench:
         self.ways: dict[str, Tuning] = {
             "": replace(GPU, cells=scale.cells),
             "_replayed": replace(GPU, cells=scale.cells, decode="graph" if device == "cuda" else "static"),
+            "_cudnn": replace(GPU, cells=scale.cells, cudnn_attention=True),
         }
         self._ask(2, case_tasks(scale.plain, 4, scale), "")  # kernels and memory
 
@@ -203,11 +205,15 @@ def measure_engine(journal: Journal, scale: Scale, dtype: torch.dtype, device: s
     bench = EngineBench(scale, dtype, device, rates)
     kinds = {"words": scale.words, "plain": scale.plain}
     for count in (4, 1):
-        for way in bench.ways:
+        for way in WAYS:
             for name, tokens in kinds.items():
                 part = partial(bench.speed, name, tokens, count, way, scale.places[0])
                 journal.add(f"engine{way}, {name}, {count} tasks", part)
-    for way in bench.ways:
+    journal.add(
+        "engine_cudnn, words, 4 tasks",
+        partial(bench.speed, "words", scale.words, 4, "_cudnn", scale.places[0]),
+    )
+    for way in WAYS:
         journal.add(f"engine{way}, equal ids", partial(bench.invariance, way))
     for places in scale.places[1:]:
         part = partial(bench.speed, "words", scale.words, 4, "_replayed", places)
@@ -273,7 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     measure_peer(journal, scale, dtype, device)
     figures = journal.figures
     for name in ("words", "plain"):
-        for way in ("", "_replayed"):
+        for way in WAYS:
             ours, theirs = figures.get(f"rtfx_{name}_4{way}"), figures.get(f"peer_{name}_4")
             if ours and theirs:
                 figures[f"vs_peer_{name}{way}"] = ours / theirs

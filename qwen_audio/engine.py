@@ -10,11 +10,13 @@ import math
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from itertools import groupby, islice
 from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from qwen_audio.answers import FinishReason
 from qwen_audio.attending import Group
@@ -37,6 +39,12 @@ from qwen_audio.strand import Strand
 from qwen_audio.tags import Prompt
 from qwen_audio.tokenizer import QwenAudioTokenizer
 from qwen_audio.tuning import Tuning, tuning_of
+
+KERNELS = (
+    SDPBackend.FLASH_ATTENTION,
+    SDPBackend.EFFICIENT_ATTENTION,
+    SDPBackend.MATH,
+)  # of torch, without cuDNN's
 
 
 @dataclass
@@ -77,6 +85,8 @@ class Engine(Front):
         self._forward = Forward(model, store, together=tuning.together)
         self._static = make_steps(tuning, self._forward, store, model.device)
         self._hears_on_device = tuning.device_features
+        only = model.device.type == "cuda" and not tuning.cudnn_attention
+        self._kernels: AbstractContextManager[None] = sdpa_kernel([*KERNELS]) if only else nullcontext()
         self._feeding = Halver()
         self._live: list[Strand] = []  # only the engine's thread reads it
         self._tally = Tally(Metrics(places=places))
@@ -106,7 +116,7 @@ class Engine(Front):
 
     def _run(self) -> None:
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), self._kernels:
                 while (plan := self._next_plan()) is not None:
                     self._step(plan)
         except EngineOutOfMemory as error:

@@ -21,6 +21,9 @@ class Tuning:
     # How branches grow by one token: in exact shapes, in few shapes, or these replayed on a GPU.
     decode: Literal["plain", "static", "graph"] = "plain"
     device_features: bool = False  # mel spectrograms where the model is
+    # Whether cuDNN may attend. It plans anew for every shape, for tens of milliseconds, and clips have all lengths;
+    # torch prefers it on a Hopper.
+    cudnn_attention: bool = False
 
     def __post_init__(self) -> None:
         if self.spare_bytes < 0:

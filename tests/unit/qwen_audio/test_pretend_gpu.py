@@ -1,6 +1,7 @@
 """The engine keeps a GPU's rules: no call mixes what lies there with what does not, and a step waits for it once."""
 
 from dataclasses import replace
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from support.pretend_gpu import MixedDevices, PretendGpu, is_on_gpu, place, take_back
 
 from qwen_audio.engine import Engine
+from qwen_audio.forward import Forward
 from qwen_audio.static_step import StaticStep
 from qwen_audio.tags import Prompt, Tag, TimeTag
 from qwen_audio.tuning import CPU, GPU
@@ -90,6 +92,20 @@ def test_what_a_graph_records_neither_waits_nor_sends(gpu_model, tiny_tokenizer,
         _ask(gpu_model, tiny_tokenizer, clip, replace(GPU, decode="static"), labels=None)
     assert len(found) >= 11
     assert set(found) == {(0, 0)}
+
+
+def test_cudnn_does_not_attend_while_an_engine_runs_on_a_gpu(gpu_model, tiny_tokenizer, clip):
+    allowed, feed = [], Forward.feed
+
+    def look(forward, groups):
+        allowed.append(torch.backends.cuda.cudnn_sdp_enabled())
+        return feed(forward, groups)
+
+    for tuning in (GPU, replace(GPU, cudnn_attention=True)):
+        with PretendGpu().runs(Engine, "_run"), patch.object(Forward, "feed", look):
+            _ask(gpu_model, tiny_tokenizer, clip, tuning, tokens=1, labels=None)
+    assert allowed == [False, True]
+    assert torch.backends.cuda.cudnn_sdp_enabled()
 
 
 def test_taking_prefixes_in_waits_a_few_times_however_many_there_are(gpu_model, tiny_tokenizer, clip):
