@@ -19,10 +19,11 @@ def failures_table(failures: Iterable[Json]) -> Table:
         table.add_row("", "", plain(f"job {job_id}", "bold"))  # in a column of its own it would leave no room
         for row in rows:
             uri = row["uri"]
+            named = uri if row["kind"] == "recording" else f"{row['kind']} {uri}"
             table.add_row(
                 plain(row["code"], "red" if row["state"] == "failed" else "yellow"),
                 "helps" if row["retry_helps"] else "no",
-                plain("\n".join([uri, row["message"].removeprefix(f"{uri}: "), f"-> {row['action']}"])),
+                plain("\n".join([named, row["message"].removeprefix(f"{uri}: "), f"-> {row['action']}"])),
             )
     return table
 

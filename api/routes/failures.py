@@ -1,9 +1,9 @@
-"""Say which recordings failed or are incomplete, and what to do about each."""
+"""Say which recordings, prefixes and manifests failed or are incomplete, and what to do about each."""
 
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
@@ -15,9 +15,9 @@ from api.problems import Problem
 from api.services import Wired
 from api.tenancy import Tenant
 from db import queries
-from db.failed_recordings import list_failures
-from db.states import LinkState
-from db.tables import JobRecording
+from db.failed_sources import list_failures
+from db.states import LinkState, SourceKind
+from db.tables import JobRecording, JobSource
 
 router = APIRouter(tags=["jobs"])
 
@@ -30,10 +30,13 @@ class FailuresQuery(Input):
 
 
 class FailureView(BaseModel):
-    """A recording of a job that failed, or that something is missing of."""
+    """A recording of a job that failed or that something is missing of, or a prefix or manifest that failed."""
 
     id: str = Field(description="Id of this source of the job.")
     job_id: str = Field(description="The job.")
+    kind: Literal["recording", "prefix", "manifest"] = Field(
+        description="What failed: a recording, or a prefix or manifest, of which the job has what was found before."
+    )
     position: int = Field(description="Its place in the job's sources, from 0.")
     uri: str = Field(
         description="The source as it was submitted.", examples=["s3://archive/1998/tape-17.flac"]
@@ -54,7 +57,7 @@ class FailureView(BaseModel):
 def list_job_failures(
     job_id: Id, query: Annotated[FailuresQuery, Query()], services: Wired, tenant: Tenant
 ) -> Page[FailureView]:
-    """List the recordings of a job that failed or are incomplete, the newest first, each with what to do."""
+    """List what failed in a job or is incomplete, recordings, prefixes and manifests, each with what to do."""
     with services.database.read(tenant) as session:
         queries.get_job(session, tenant, job_id)
         rows = list_failures(session, tenant, job_id=job_id, after=query.after, limit=query.limit + 1)
@@ -65,24 +68,25 @@ def list_job_failures(
 def list_all_failures(
     query: Annotated[FailuresQuery, Query()], services: Wired, tenant: Tenant
 ) -> Page[FailureView]:
-    """List the recordings of all jobs that failed or are incomplete, the newest first, each with what to do."""
+    """List what failed or is incomplete in all jobs, the newest source first, each with what to do."""
     with services.database.read(tenant) as session:
         rows = list_failures(session, tenant, after=query.after, limit=query.limit + 1)
     return make_page(rows, query.limit, show_failure, lambda row: row.id)
 
 
-def show_failure(link: JobRecording) -> FailureView:
+def show_failure(source: JobRecording | JobSource) -> FailureView:
     """Show one failure with the advice for its code."""
-    advice = advise(link.error_code)
+    advice = advise(source.error_code)
     return FailureView(
-        id=link.id,
-        job_id=link.job_id,
-        position=link.position,
-        uri=link.uri,
-        state=LinkState(link.state),
-        code=link.error_code or "unknown",
-        message=link.error_message or "",
+        id=source.id,
+        job_id=source.job_id,
+        kind="recording" if isinstance(source, JobRecording) else SourceKind(source.kind).value,
+        position=source.position,
+        uri=source.uri,
+        state=LinkState(source.state),
+        code=source.error_code or "unknown",
+        message=source.error_message or "",
         retry_helps=advice.retry_helps,
         action=advice.action,
-        finished_at=link.finished_at,
+        finished_at=source.finished_at,
     )

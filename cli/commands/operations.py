@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import islice
 from typing import Annotated
 
 import typer
 
-from api.failure_advice import advise
-from cli.client import ApiClient, Json
+from cli.client import ApiClient
 from cli.commands.jobs import Api, AsJson, api_url, open_client, print_jobs
 from cli.operation_tables import failures_table, queue_table, workers_table
 from cli.terminal import out, print_json, say
 from settings import load_settings
 
-MOST_FAILED_JOBS = 50  # that are looked into for sources
 Limit = Annotated[int, typer.Option(help="How many to list, at most.", min=1, max=100_000)]
 
 
@@ -40,11 +37,10 @@ def failures(
     as_json: AsJson = False,
     api: Api = None,
 ) -> None:
-    """List recordings that failed or are incomplete, and sources that did: why, whether a retry helps, what to do."""
+    """List what failed or is incomplete, the newest first: why, whether a retry helps, what to do."""
     path = "/v1/failures" if job_id is None else f"/v1/jobs/{job_id}/failures"
     with open_client(api) as client:
         found = list(islice(client.pages(path, limit=min(limit, 200)), limit))
-        found += list(islice(_failed_sources(client, job_id), limit - len(found)))
     if as_json:
         print_json(found)
         return
@@ -70,27 +66,6 @@ def queue(as_json: AsJson = False, api: Api = None) -> None:
         say("nothing is open")
         return
     print_json(found) if as_json else out.print(queue_table(found))
-
-
-def _failed_sources(client: ApiClient, job_id: str | None) -> Iterator[Json]:
-    """Yield the failed prefixes and manifests of a job, or of the newest jobs that failed without a recording."""
-    if job_id is None:
-        failed = client.get("/v1/jobs", state="failed", limit=MOST_FAILED_JOBS)["items"]
-        jobs = [one["id"] for one in failed if not one["recordings"]["failed"]]
-    else:
-        jobs = [job_id]
-    for one in jobs:
-        for source in client.get(f"/v1/jobs/{one}")["sources"]:
-            if error := source["error"]:
-                advice = advise(error["code"])
-                yield {
-                    **error,
-                    "job_id": one,
-                    "uri": source["uri"],
-                    "state": source["state"],
-                    "retry_helps": advice.retry_helps,
-                    "action": advice.action,
-                }
 
 
 def _operator_client(api: str | None, path: str) -> list[dict[str, object]]:

@@ -142,6 +142,13 @@ class JobSource(OfTenant, Table):
         one_of("kind", SourceKind),
         one_of("state", SourceState),
         UniqueConstraint("job_id", "position"),
+        Index(
+            "ix_job_sources_failed",
+            "tenant",
+            "id",
+            postgresql_where=text("state = 'failed'"),
+            sqlite_where=text("state = 'failed'"),
+        ),
     )
 
     id: Mapped[str] = id_column()

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
+from sqlalchemy import update
 from support.jobs import claim
 
 from api.app import create_app
@@ -16,6 +17,7 @@ from db.claims import Failure
 from db.database import Database
 from db.failures import fail_pass
 from db.states import PassKind
+from db.tables import JobSource
 from db.workers import WorkerReport, report_worker
 from settings.logs import configure_logging
 
@@ -140,6 +142,23 @@ def test_failures_say_what_to_do(local, database):
     assert [*first["items"], *second["items"]] == page["items"]
     assert second["next"] is None
     assert local.get("/v1/jobs/0198f0a1-7c5e-7000-8000-000000000001/failures").status_code == 404
+
+
+def test_a_prefix_that_failed_is_a_failure_too(local, database):
+    job = local.post(
+        "/v1/jobs", json={"sources": [{"prefix": "s3://calls/none/"}], "tasks": ["caption"]}
+    ).json()
+    with database.write() as session:
+        session.execute(
+            update(JobSource).values(
+                state="failed", error_code="no_objects", error_message="nothing lies there"
+            )
+        )
+    (item,) = local.get("/v1/failures").json()["items"]
+    assert local.get(f"/v1/jobs/{job['id']}/failures").json()["items"] == [item]
+    assert (item["kind"], item["uri"], item["state"]) == ("prefix", "s3://calls/none/", "failed")
+    assert (item["code"], item["message"]) == ("no_objects", "nothing lies there")
+    assert "--dry-run" in item["action"]
 
 
 def test_the_log_of_a_request_names_its_job(client, capsys, monkeypatch):

@@ -11,11 +11,11 @@ from support.jobs import claim, facts, plan, request, submit
 from db.claims import Failure
 from db.clock import database_now
 from db.database import Database
-from db.failed_recordings import list_failures
+from db.failed_sources import list_failures
 from db.failures import fail_pass
 from db.queue_depth import count_failures, count_jobs, count_webhooks, list_depths, made_at
 from db.states import PassKind, PassState
-from db.tables import Pass, Worker
+from db.tables import JobRecording, JobSource, Pass, Worker
 from db.types import new_id
 from db.workers import ALIVE_SECONDS, FORGET_SECONDS, WorkerReport, list_workers, remove_worker, report_worker
 
@@ -96,6 +96,29 @@ def test_failures_are_counted_by_code_and_listed_for_their_tenant_only(database:
         assert [row.job_id for row in list_failures(session, "default", job_id=other)] == []
         assert [row.id for row in list_failures(session, "default", after=mine[0].id)] == [mine[1].id]
         assert count_webhooks(session) == {"failing": 0, "disabled": 0}
+
+
+def test_prefixes_that_failed_are_listed_between_the_recordings_by_age(database: Database) -> None:
+    first = submit(database, uris=("s3://b/a.wav",))
+    with database.write() as session:
+        session.execute(update(JobRecording).values(state="failed"))
+        for position, state in enumerate(("failed", "expanded")):
+            row = {"id": new_id(), "tenant": "default", "job_id": first, "position": position, "state": state}
+            session.execute(insert(JobSource).values(**row, kind="prefix", uri="s3://b/x/"))
+    second = submit(database, uris=("s3://b/b.wav",))
+    with database.write() as session:
+        session.execute(update(JobRecording).values(state="failed"))
+    with database.read() as session:
+        found = list_failures(session, "default")
+        assert [(row.job_id, row.uri) for row in found] == [
+            (second, "s3://b/b.wav"), (first, "s3://b/x/"), (first, "s3://b/a.wav"),
+        ]  # fmt: skip
+        assert [row.id for row in list_failures(session, "default", limit=2)] == [row.id for row in found[:2]]
+        assert [row.id for row in list_failures(session, "default", after=found[0].id, limit=1)] == [
+            found[1].id
+        ]
+        assert list_failures(session, "default", job_id=second) == found[:1]
+        assert list_failures(session, "other") == []
 
 
 @pytest.fixture

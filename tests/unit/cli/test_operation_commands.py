@@ -23,8 +23,8 @@ DEPTH = {
 }  # fmt: skip
 FAILURE = {
     "id": "0198f0a1-7c5e-7000-8000-000000000009", "job_id": "0198f0a1-7c5e-7000-8000-000000000001", "position": 0,
-    "uri": "s3://archive/tape.flac", "state": "failed", "code": "corrupt_container", "message": "its index is missing",
-    "retry_helps": False, "action": "Upload it again.", "finished_at": None,
+    "kind": "recording", "uri": "s3://archive/tape.flac", "state": "failed", "code": "corrupt_container",
+    "message": "its index is missing", "retry_helps": False, "action": "Upload it again.", "finished_at": None,
 }  # fmt: skip
 
 
@@ -55,7 +55,6 @@ def test_queue_shows_how_long_it_takes_and_where_nobody_works(api, run):
 
 def test_failures_of_a_job_say_what_to_do(api, run):
     api.answers[f"GET /v1/jobs/{FAILURE['job_id']}/failures"] = {"items": [FAILURE], "next": None}
-    api.answers[f"GET /v1/jobs/{FAILURE['job_id']}"] = {"sources": []}
     shown = run("failures", FAILURE["job_id"]).stdout
     assert all(
         part in shown for part in ("corrupt_container", "its index is missing", "Upload it again.", "no")
@@ -65,7 +64,6 @@ def test_failures_of_a_job_say_what_to_do(api, run):
 def test_failures_can_be_read_on_eighty_columns(api, run, monkeypatch):
     from cli import terminal
 
-    api.answers["GET /v1/jobs"] = {"items": [], "next": None}
     twice = {
         **FAILURE,
         "code": "unsupported_or_corrupt",
@@ -79,28 +77,12 @@ def test_failures_can_be_read_on_eighty_columns(api, run, monkeypatch):
     assert len(shown.splitlines()) == 5
 
 
-SOURCE = {
-    "uri": "s3://archive/calls/", "state": "failed",
-    "error": {"code": "no_objects", "message": "nothing lies under this prefix"},
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("of_one", [True, False])
-def test_a_job_whose_sources_failed_is_no_job_without_failures(api, run, job, of_one):
-    nothing = {"items": [], "next": None}
-    failed = job("failed", total=0, succeeded=0)
-    api.answers = {
-        "GET /v1/failures": nothing,
-        f"GET /v1/jobs/{failed['id']}/failures": nothing,
-        "GET /v1/jobs": {"items": [failed, {**job("failed", failed=3), "id": "other"}], "next": None},
-        f"GET /v1/jobs/{failed['id']}": {**failed, "sources": [SOURCE, {**SOURCE, "error": None}]},
-    }
-    done = run("failures", failed["id"]) if of_one else run("failures")
-    assert "nothing failed" not in done.output
-    assert all(
-        part in done.stdout for part in ("no_objects", "nothing lies under", "--dry-run", failed["id"])
-    )
-    assert done.stdout.count("no_objects") == 1
+def test_a_prefix_that_failed_is_named_as_one(api, run):
+    prefix = {**FAILURE, "kind": "prefix", "uri": "s3://archive/calls/", "code": "no_objects"}
+    api.answers["GET /v1/failures"] = {"items": [prefix, FAILURE], "next": None}
+    shown = run("failures").stdout
+    assert "prefix s3://archive/calls/" in shown
+    assert f"recording {FAILURE['uri']}" not in shown
 
 
 def test_failures_of_all_jobs_stop_at_the_limit(api, run):

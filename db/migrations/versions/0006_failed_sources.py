@@ -1,0 +1,28 @@
+"""Find the prefixes and manifests that failed without reading all there are.
+
+Revision ID: 0006
+Revises: 0005
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0006"
+down_revision = "0005"
+branch_labels = None
+depends_on = None
+
+FAILED = "state = 'failed'"
+
+
+def upgrade() -> None:
+    """Apply."""
+    op.create_index(
+        "ix_job_sources_failed",
+        "job_sources",
+        ["tenant", "id"],
+        postgresql_where=sa.text(FAILED),
+        sqlite_where=sa.text(FAILED),
+    )
