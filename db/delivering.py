@@ -162,7 +162,10 @@ def complete_delivery(
 
 def drop_delivery(session: Session, claim: Claim) -> None:
     """Give up a delivery of a disabled webhook without a try; raises ``LeaseLost``."""
-    _close_pass(session, claim, PassState.FAILED, "webhook_disabled", "the webhook was disabled")
+    attempts = Pass.attempts - 1  # the claim counted one
+    _close_pass(
+        session, claim, PassState.FAILED, "webhook_disabled", "the webhook was disabled", attempts=attempts
+    )
     _set_state(session, claim, DeliveryState.FAILED)
 
 
@@ -178,7 +181,8 @@ def retake_delivery(
     if faults is None:
         raise LeaseLost(f"pass {claim.pass_id}: epoch {claim.epoch} no longer holds the lease")
     if faults + 1 >= MAX_FAULTS:
-        _close_pass(session, claim, PassState.FAILED, failure.code, failure.message)
+        crashes = Pass.crashes + 1
+        _close_pass(session, claim, PassState.FAILED, failure.code, failure.message, crashes=crashes)
         _set_state(session, claim, DeliveryState.FAILED)
         return PassState.FAILED
     pause = backoff_seconds(faults + 1, jitter)
@@ -194,7 +198,8 @@ def _move_pass(session: Session, claim: Claim, done: Try, rules: RetryRules, jit
     failures = (session.scalar(select(Pass.errors).where(*_held(claim))) or 0) + 1
     pause = None if done.gone else rules.pause_seconds(failures, jitter)
     if pause is None:
-        _close_pass(session, claim, PassState.FAILED, done.error_code, done.error_message)
+        errors = Pass.errors + 1
+        _close_pass(session, claim, PassState.FAILED, done.error_code, done.error_message, errors=errors)
         return DeliveryState.FAILED
     _put_down(session, claim, done.error_code, done.error_message, pause, errors=Pass.errors + 1)
     return DeliveryState.PENDING
@@ -215,7 +220,7 @@ def _put_down(
 
 
 def _close_pass(
-    session: Session, claim: Claim, state: PassState, code: str | None, message: str | None
+    session: Session, claim: Claim, state: PassState, code: str | None, message: str | None, **counts: Any
 ) -> None:
     _update_pass(
         session,
@@ -225,6 +230,7 @@ def _close_pass(
         finished_at=database_now(),
         error_code=code,
         error_message=message,
+        **counts,
     )
 
 

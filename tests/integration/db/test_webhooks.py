@@ -211,7 +211,8 @@ def test_a_failed_try_comes_again_under_the_same_message_id_until_it_is_given_up
     assert complete(database, third, DOWN) == DeliveryState.FAILED
     assert [one.number for one in rows(database, WebhookAttempt)] == [1, 2, 3]
     assert only(database, WebhookDelivery).state == "failed"
-    assert [one.state for one in rows(database, Pass) if one.kind == "deliver"] == ["failed"]
+    sent = [(one.state, one.attempts, one.errors) for one in rows(database, Pass) if one.kind == "deliver"]
+    assert sent == [("failed", 3, 3)]
     assert only(database, Webhook).disabled_at is None
 
 
@@ -352,6 +353,7 @@ def test_a_delivery_that_fails_for_our_fault_ends_some_day(database: Database) -
         with database.write() as session:
             session.execute(update(Pass).where(Pass.state == "ready").values(not_before=None))
     assert only(database, WebhookDelivery).state == "failed"
+    assert [one.crashes for one in rows(database, Pass) if one.kind == "deliver"] == [MAX_FAULTS]
 
 
 def test_a_delivery_can_be_sent_again(database: Database) -> None:
