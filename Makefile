@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 
 .PHONY: run test lint fmt bench map docs clean setup chaos mutants bench-ingest bench-engine bench-mini \
-	bench-longform bench-archive bench-service bench-mutations bench-precision
+	bench-longform bench-archive bench-service bench-mutations bench-precision bench-switches bench-engine-gpu
 
 run: $(VENV)/.stamp-run
 	$(BIN)/earwitness demo
@@ -59,6 +59,12 @@ bench-mutations: $(VENV)/.stamp-dev # 300 damaged recordings, each through all t
 
 bench-precision: $(VENV)/.stamp-dev # needs espeak-ng, which speaks the clips
 	$(BIN)/python -m bench.precision
+
+bench-switches: $(VENV)/.stamp-dev # with both cores idle: each switch of the engine beside the default
+	$(BIN)/python -m bench.switches
+
+bench-engine-gpu: $(VENV)/.stamp-dev # needs a GPU of 80 GB; under 8 minutes
+	$(BIN)/python -m bench.engine_gpu $(ARGS)
 
 map: # what each module owns, from its first sentence
 	@$(PYTHON) -m tools.map

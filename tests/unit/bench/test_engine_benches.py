@@ -2,12 +2,14 @@
 
 import json
 import sys
+from dataclasses import fields
 
 import pytest
 
-from bench import engine, engine_gpu
+from bench import engine, engine_gpu, switches
 from bench.models import TASKS, Size, forced_lengths, shortened
 from qwen_audio.metrics import Metrics
+from qwen_audio.tuning import tuning_of
 
 TINY = Size(hidden=64, layers=2, heads=2, audio_width=32, audio_layers=1, audio_heads=2)
 LOAD = engine.Load(TINY, chunks=2, seconds=1.0, tasks=shortened(TASKS, 5), mixed_chunks=5)
@@ -119,3 +121,30 @@ def test_the_gpu_script_asks_for_a_gpu(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         engine_gpu.main([])
     assert "no GPU here" in capsys.readouterr().err
+
+
+def test_every_switch_is_timed_beside_the_default_and_changes_no_answer(monkeypatch, capsys):
+    monkeypatch.setattr(switches, "QUICK", LOAD)
+    monkeypatch.setattr(switches.torch.cuda, "is_available", lambda: False)
+    switches.main(["--quick", "--repeats", "1"])
+    found = _json(capsys)
+    assert set(found) == {
+        f"{name}{part}"
+        for name in ("together", "calls", "device_features", "static")
+        for part in ("", "_equal_ids")
+    }
+    assert all(found[name] > 0 for name in found)
+    assert all(found[name] == 1 for name in found if name.endswith("equal_ids"))
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_a_switch_differs_from_the_default_in_what_it_is_named_for(device):
+    base = tuning_of(device, 8)
+    turned = switches.switches(base, device)
+    assert ("graph" in turned) is (device == "cuda")
+    for name, tuning in turned.items():
+        differs = {
+            field.name for field in fields(tuning) if getattr(tuning, field.name) != getattr(base, field.name)
+        }
+        expected = {"calls": {"call_positions", "call_frames"}, "static": {"decode"}, "graph": {"decode"}}
+        assert differs == expected.get(name, {name})
