@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from api.asking import check_references
 from api.job_views import AcceptedJob, show_job
 from api.job_webhooks import webhook_of_job
-from api.served import NoWorker, warnings_about
+from api.served import NoWorker, models_missing, workers_resting
 from api.submissions import Submission
 from api.webhook_views import JobWebhook
 from db import queries
@@ -110,9 +110,10 @@ def _admit(services: Services, session: Session, asked: Asked, pending: int) -> 
         total=settings.max_queued_total,
         pending=pending,
     )
-    warnings = warnings_about(session, services.served, new.requests)
+    warnings = models_missing(session, services.served, new.requests)
     if warnings and asked.submission.if_no_worker == "refuse":
         raise NoWorker("; ".join(warnings))
+    warnings += workers_resting(session, services.served)
     webhook = webhook_of_job(session, new.tenant, asked.submission.webhook, settings)
     return _Admitted(
         asked, replace(new, webhook_id=None if webhook is None else webhook.id), warnings, webhook

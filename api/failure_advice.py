@@ -14,6 +14,9 @@ class Advice:
 
 
 _DAMAGED = Advice(False, "The file is damaged or no audio: get it again from where it came from.")
+_NOTHING_LEFT = Advice(
+    True, "The worker's machine had nothing left: see `earwitness workers`, then try again."
+)
 _LATER = Advice(True, "This passes with time: try again; if it comes back, look at the service's log.")
 
 ADVICE = {
@@ -27,6 +30,13 @@ ADVICE = {
     "invalid_range": Advice(True, "The stored timeline is shorter than its plan: try again, it is made anew."),
     "storage_unavailable": Advice(True, "The storage did not answer: see its status, then try again."),
     "storage_error": _LATER,
+    "disk_too_small": Advice(True, "Give a worker a larger EARWITNESS_DATA_DIR, then try again."),
+    "disk_full": _NOTHING_LEFT,
+    "disk_read_only": _NOTHING_LEFT,
+    "no_permission": _NOTHING_LEFT,
+    "no_file_handles": _NOTHING_LEFT,
+    "no_processes": _NOTHING_LEFT,
+    "no_memory": _NOTHING_LEFT,
     "empty_file": Advice(False, "The file holds no byte: upload it again."),
     "no_audio_stream": Advice(False, "The file has no sound, only pictures or text: nothing to do."),
     "no_audio_samples": _DAMAGED,

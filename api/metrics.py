@@ -50,9 +50,10 @@ DECLARED = {
     "workers": Declared("gauge", "Worker processes.", ("kind", "alive")),
     "worker_places": Declared("gauge", "Passes that a live worker can hold.", ("worker", "kind")),
     "worker_held": Declared("gauge", "Passes that a live worker holds.", ("worker", "kind")),
+    "worker_rests": Declared("gauge", "1 while a live worker rests: see its trouble.", ("worker", "kind")),
     "passes_total": Declared(
         "counter",
-        "Passes that a worker ended, by how: done, failed, dropped, released.",
+        "Passes that a worker ended, by how: done, failed, dropped, released, troubled.",
         ("worker", "kind", "ending"),
     ),
     "crashes_total": Declared("counter", "Expired leases that a worker took back.", ("worker",)),
@@ -163,7 +164,7 @@ def _read_queue(session: Session, families: _Families) -> None:
         families.add("webhooks", count, state)
 
 
-_ENDINGS = ("done_", "failed_", "dropped_", "released_")
+_ENDINGS = ("done_", "failed_", "dropped_", "released_", "troubled_")
 
 
 def _read_workers(session: Session, families: _Families) -> None:
@@ -177,6 +178,7 @@ def _read_workers(session: Session, families: _Families) -> None:
             continue
         families.add("worker_places", worker.places, worker.name, worker.kind)
         families.add("worker_held", worker.held, worker.name, worker.kind)
+        families.add("worker_rests", int(worker.trouble is not None), worker.name, worker.kind)
         families.add("crashes_total", worker.numbers.get("crashes_found", 0), worker.name)
         for name, value in sorted(worker.numbers.items()):
             ending, _, rest = name.partition("_")

@@ -1,19 +1,20 @@
-"""Say which of the models that a job needs have no worker, so that nobody waits without knowing for what."""
+"""Say which models have no worker and which workers rest, so that nobody waits without knowing for what."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sqlalchemy.orm import Session
 
 from db.submitting import NewRequest
 from db.tables import Request
-from db.workers import list_served
+from db.workers import list_served, list_troubles
 
 REMEMBERED_SECONDS = 2.0
-_ASKED = "served_models"  # the key in ``Session.info``
+_ASKED = "live_workers"  # the key in ``Session.info``
 
 
 class NoWorker(Exception):
@@ -23,38 +24,60 @@ class NoWorker(Exception):
     retryable = True
 
 
+@dataclass(frozen=True)
+class Workers:
+    """What the live workers serve, and the kinds of which every one rests, with the code of why."""
+
+    served: frozenset[str] = frozenset()
+    troubles: Mapping[str, str] = field(default_factory=dict)
+
+
 class ServedModels:
-    """The models that live workers serve, asked of the database again after a moment; shared between threads."""
+    """What the live workers do, asked of the database again after a moment; shared between threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._served: frozenset[str] = frozenset()
+        self._workers = Workers()
         self._asked_at = float("-inf")
 
     def missing(self, session: Session, models: Iterable[str]) -> list[str]:
         """Return those of the models that no live worker serves, in their order, each once."""
         wanted = list(dict.fromkeys(models))
-        served = self._known()
-        if not all(model in served for model in wanted):  # a worker that came just now is seen at once
-            served = self._ask(session)
-        return [model for model in wanted if model not in served]
+        workers = self._known()
+        # A worker that came just now is seen at once.
+        if workers is None or not all(model in workers.served for model in wanted):
+            workers = self._ask(session)
+        return [model for model in wanted if model not in workers.served]
 
-    def _known(self) -> frozenset[str]:
+    def troubles(self, session: Session) -> Mapping[str, str]:
+        """Return the kinds of workers of which every live one rests, each with the code of why."""
+        return (self._known() or self._ask(session)).troubles
+
+    def _known(self) -> Workers | None:
         with self._lock:
-            fresh = time.monotonic() - self._asked_at < REMEMBERED_SECONDS
-            return self._served if fresh else frozenset()
+            return self._workers if time.monotonic() - self._asked_at < REMEMBERED_SECONDS else None
 
-    def _ask(self, session: Session) -> frozenset[str]:
-        known: frozenset[str] | None = session.info.get(_ASKED)
+    def _ask(self, session: Session) -> Workers:
+        known: Workers | None = session.info.get(_ASKED)
         if known is not None:  # a transaction that stores many jobs asks once
             return known
-        session.info[_ASKED] = served = frozenset(list_served(session))
+        session.info[_ASKED] = workers = Workers(frozenset(list_served(session)), list_troubles(session))
         with self._lock:
-            self._served, self._asked_at = served, time.monotonic()
-        return served
+            self._workers, self._asked_at = workers, time.monotonic()
+        return workers
 
 
 def warnings_about(
+    session: Session, served: ServedModels, requests: Sequence[NewRequest | Request]
+) -> list[str]:
+    """Return a sentence for each model that no worker serves and each kind of worker that rests.
+
+    It says what waits, why, and what to do.
+    """
+    return [*models_missing(session, served, requests), *workers_resting(session, served)]
+
+
+def models_missing(
     session: Session, served: ServedModels, requests: Sequence[NewRequest | Request]
 ) -> list[str]:
     """Return a sentence for each model that requests need and no worker serves: what waits for it, what to do."""
@@ -65,4 +88,13 @@ def warnings_about(
         f"no_worker: no worker serves the model {model!r}, which {', '.join(tasks[model])} waits for: start "
         "one with `earwitness worker --kind gpu` (`--kind chat` for conversations), or `earwitness up`"
         for model in served.missing(session, tasks)
+    ]
+
+
+def workers_resting(session: Session, served: ServedModels) -> list[str]:
+    """Return a sentence for each kind of worker of which every live one rests."""
+    return [
+        f"worker_rests: every {kind} worker rests ({code}) and goes on by itself when that is over: its operator "
+        "sees more with `earwitness workers`"
+        for kind, code in sorted(served.troubles(session).items())
     ]

@@ -33,9 +33,15 @@ def workers_table(workers: Iterable[Json]) -> Table:
     table = _table("worker", "state", "held", "a minute", "model", "seen")
     for worker in workers:
         state = "draining" if worker["draining"] else "alive"
+        name = plain(worker["name"])
+        if trouble := worker["trouble"]:
+            state = "rests"
+            name.append_text(plain(f"\n{trouble}", "red"))
         table.add_row(
-            plain(worker["name"]),
-            plain(state, "green") if worker["alive"] else plain("silent", "red"),
+            name,
+            plain(state, "yellow" if worker["trouble"] else "green")
+            if worker["alive"]
+            else plain("silent", "red"),
             f"{worker['held']}/{worker['places']}",
             plain("\n".join(f"{kind} {rate:.1f}" for kind, rate in worker["per_minute"].items()) or "-"),
             plain(" on ".join(one for one in (worker["model"], worker["device"]) if one) or "-"),

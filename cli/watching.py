@@ -18,7 +18,7 @@ from rich.text import Text
 
 from cli.client import ApiClient, Json
 from cli.errors import ApiProblem, ApiUnreachable
-from cli.terminal import err
+from cli.terminal import err, say
 
 FINAL_STATES = ("succeeded", "partial", "failed", "cancelled")
 POLL_SECONDS = 0.5
@@ -54,12 +54,13 @@ def watch_jobs(
     job_ids: dict[str, str],
     *,
     each_round: Callable[[], None] = lambda: None,
+    tell: Callable[[Json], None] = lambda job: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Json]:
     """Show the progress of jobs (id -> what to call it) until all are final, and return them.
 
-    ``each_round`` runs between two looks and may raise to end the watch. An API that goes away has half a minute
-    to come back; one that does not raises ``ApiUnreachable`` or ``ApiProblem``.
+    ``each_round`` runs between two looks and may raise to end the watch; ``tell`` gets each job as it is. An API
+    that goes away has half a minute to come back; one that does not raises ``ApiUnreachable`` or ``ApiProblem``.
     """
     with progress_bar() as bars:
         rows = {job_id: bars.add_task(name, total=None) for job_id, name in job_ids.items()}
@@ -67,6 +68,7 @@ def watch_jobs(
         while True:
             for job_id, row in rows.items():
                 jobs[job_id] = job = _look(client, job_id, each_round, sleep)
+                tell(job)
                 known = job["progress"]["audio_seconds_total"]
                 bars.update(
                     row,
@@ -83,6 +85,19 @@ def watch_jobs(
 def _listing(job: Json) -> str:
     """Say how many objects were found while prefixes and manifests are still being read."""
     return f", listing: {job['recordings']['total']} found" if job.get("sources_open") else ""
+
+
+def teller() -> Callable[[Json], None]:
+    """Return what says each warning of a job once, also one that comes while somebody waits."""
+    told: set[str] = set()
+
+    def tell(job: Json) -> None:
+        for warning in job.get("warnings", ()):
+            if warning not in told:
+                told.add(warning)
+                say(warning.partition(": ")[2] or warning)
+
+    return tell
 
 
 def _look(

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from db.claims import Claim, Failure, lock_job_of
 from db.delivering import retake_delivery
-from db.setbacks import count_crash, fail_attempt
+from db.setbacks import count_crash, fail_attempt, put_aside
 from db.settling import Outcome, close_source, settle_recording
 from db.statements import count_moved
 from db.states import LinkState, PassKind, PassState, RecordingState
@@ -27,6 +27,17 @@ def fail_pass(session: Session, claim: Claim, failure: Failure, *, jitter: float
     if state == PassState.FAILED:
         _settle(session, claim, failure)
     return state
+
+
+def give_way(session: Session, claim: Claim, failure: Failure, *, jitter: float = 0.5) -> PassState:
+    """Put down a pass because its worker's machine is in trouble: no attempt counts, unless the pass is a day old.
+
+    So nothing is lost while a disk is full, and nothing is tried without end. Raises ``LeaseLost``, and what
+    ``fail_pass`` raises.
+    """
+    if put_aside(session, claim, failure, jitter=jitter):
+        return PassState.READY
+    return fail_pass(session, claim, failure, jitter=jitter)
 
 
 def return_expired(session: Session, claim: Claim, *, jitter: float = 0.5) -> PassState:

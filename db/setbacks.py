@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from db.claims import Claim, Failure, claim_of, lost, record_pass, still_mine
 from db.clock import database_now
+from db.fairness import ready_again
 from db.statements import count_moved
 from db.states import PassKind, PassState
 from db.tables import Pass
@@ -18,6 +19,7 @@ MAX_ERRORS = 5  # reported failures that may pass with time, such as storage tha
 MAX_CRASHES = 3  # workers that a pass may take down before it is set aside
 MAX_FAULTS = 10  # of ours, for one delivery: workers that died or failed while they had it
 LONGEST_BACKOFF_SECONDS = 300.0
+PATIENCE_SECONDS = 86_400.0  # for machines that are in trouble; what waits longer has to count its tries
 
 
 def suspect_from(kind: PassKind) -> int:
@@ -42,6 +44,32 @@ def fail_attempt(session: Session, claim: Claim, failure: Failure, *, jitter: fl
     return _put_down(
         session, claim, failure, again=again, errors=1, crashes=0, pause=backoff_seconds(errors + 1, jitter)
     )
+
+
+def put_aside(session: Session, claim: Claim, failure: Failure, *, jitter: float = 0.5) -> bool:
+    """Make a pass ready again after a pause, for a reason that is not its own: the attempt does not count.
+
+    The pause grows with the claims that there were. False, and nothing is done, when the pass is older than
+    ``PATIENCE_SECONDS``. Raises ``LeaseLost``.
+    """
+    is_young = session.scalar(
+        select(Pass.created_at > database_now(-PATIENCE_SECONDS)).where(*still_mine(claim))
+    )
+    if is_young is None:
+        raise lost(claim)
+    if not is_young:
+        return False
+    values = {
+        **ready_again(),
+        "attempts": Pass.attempts - 1,
+        "error_code": failure.code,
+        "error_message": failure.message,
+        "not_before": database_now(backoff_seconds(claim.epoch, jitter)),
+    }
+    if not count_moved(session, update(Pass).where(*still_mine(claim)).values(values)):
+        raise lost(claim)
+    record_pass(session, claim, "pass.released", {"code": failure.code})
+    return True
 
 
 def find_expired(session: Session, limit: int = 100) -> list[Claim]:

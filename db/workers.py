@@ -32,6 +32,7 @@ class WorkerReport:
     places: int = 0
     held: int = 0
     draining: bool = False
+    trouble: str | None = None  # why it rests: a code and what its machine said
     numbers: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -63,6 +64,19 @@ def list_served(session: Session) -> Sequence[str]:
     return session.scalars(
         select(Worker.model).where(_is_alive(), Worker.model != "", Worker.draining.is_(False)).distinct()
     ).all()
+
+
+def list_troubles(session: Session) -> dict[str, str]:
+    """Return the kinds of workers of which every live one rests, each with the code of why."""
+    rows = session.execute(select(Worker.kind, Worker.trouble).where(_is_alive(), Worker.draining.is_(False)))
+    by_kind: dict[str, list[str | None]] = {}
+    for kind, trouble in rows:
+        by_kind.setdefault(kind, []).append(trouble)
+    return {
+        kind: troubles[0].partition(":")[0]
+        for kind, troubles in by_kind.items()
+        if troubles[0] is not None and None not in troubles
+    }
 
 
 def _is_alive() -> ColumnElement[bool]:

@@ -10,11 +10,14 @@ from enum import StrEnum
 from sqlalchemy.exc import SQLAlchemyError
 
 from db.claims import Claim, Failure, JobCancelled, LeaseLost, release
-from db.failures import fail_pass
+from db.failures import fail_pass, give_way
 from settings.logs import about
+from storage.errors import StorageUnavailable
 from workers.context import WorkerContext
 from workers.doorbell import ring_deliveries
 from workers.leases import Lease, LeaseKeeper, WorkerStopping
+from workers.rest import Rest
+from workers.trouble import trouble_of
 
 logger = logging.getLogger(__name__)
 
@@ -28,17 +31,23 @@ class Ending(StrEnum):
     FAILED = "failed"
     DROPPED = "dropped"  # another worker took it over, or its job was cancelled
     RELEASED = "released"  # this worker is stopping
+    TROUBLED = "troubled"  # this machine has nothing left, such as room on its disk
 
 
-def attempt(context: WorkerContext, keeper: LeaseKeeper, claim: Claim, work: Work) -> Ending:
+def attempt(
+    context: WorkerContext, keeper: LeaseKeeper, claim: Claim, work: Work, rest: Rest | None = None
+) -> Ending:
     """Work on a claim under a renewed lease and say how it ended; never raises.
 
-    A failure is stored on the pass: another attempt follows where that can help. When the process dies instead,
-    the lease expires and the pass goes to another worker.
+    A failure is stored on the pass: another attempt follows where that can help. One of the machine costs the pass
+    no attempt. ``rest`` hears of what says something about machine and storage. When the process dies instead, the
+    lease expires and the pass goes to another worker.
     """
+    rest = rest or Rest(claim.kind)
     with keeper.holding(claim) as lease, about(**ids_of(claim)):
         try:
             work(context, lease)
+            rest.well()
             return Ending.DONE
         except LeaseLost as error:
             logger.info("dropped: %s", error)
@@ -50,6 +59,15 @@ def attempt(context: WorkerContext, keeper: LeaseKeeper, claim: Claim, work: Wor
             return Ending.RELEASED
         except Exception as error:  # noqa: BLE001  # whatever it is becomes the pass's failure
             failure = failure_of(error)
+            if (trouble := trouble_of(error)) is not None:
+                failure = Failure(trouble, f"worker {context.name}: {error}", retryable=True)
+                rest.trouble(f"{trouble}: {error}")
+                _guarded(context, claim, lambda: _give_way(context, claim, failure))
+                return Ending.TROUBLED
+            if failure.code == StorageUnavailable.code:
+                rest.outage(f"{failure.code}: {failure.message}")
+            elif not failure.retryable:
+                rest.well()  # a verdict about the object: it was read
             log = logger.warning if hasattr(error, "code") else logger.exception
             log("%s pass %s failed: %s", claim.kind, claim.pass_id, failure.message)
             _guarded(context, claim, lambda: _report(context, claim, failure))
@@ -81,6 +99,12 @@ def failure_of(error: Exception) -> Failure:
 def _give_back(context: WorkerContext, claim: Claim) -> None:
     with context.database.write() as session:
         release(session, claim)
+
+
+def _give_way(context: WorkerContext, claim: Claim, failure: Failure) -> None:
+    with context.database.write() as session:
+        give_way(session, claim, failure, jitter=random.random())  # noqa: S311  # spreads retries, guards nothing
+    ring_deliveries(context.doorbell, session)
 
 
 def _report(context: WorkerContext, claim: Claim, failure: Failure) -> None:

@@ -84,5 +84,6 @@ def report_of(context: WorkerContext, kind: str, runner: Runner) -> WorkerReport
         places=sum(lane.places for lane in runner.lanes),
         held=runner.held,
         draining=runner.draining,
+        trouble=runner.trouble,
         numbers=runner.numbers(),
     )

@@ -24,6 +24,7 @@ from storage.uris import join
 from workers.context import WorkerContext
 from workers.leases import Lease
 from workers.scratch import private_folder
+from workers.trouble import check_room
 
 
 def plan(context: WorkerContext, lease: Lease) -> None:
@@ -163,6 +164,7 @@ def _decode(
 
 def _fetch(context: WorkerContext, lease: Lease, found: ObjectInfo, folder: Path) -> tuple[Path, str]:
     """Copy the object, in the version that was found, into the private folder; return where, and its SHA-256."""
+    check_room(folder, found.size_bytes)
     path, digest = folder / "in.bin", hashlib.sha256()
     with path.open("wb") as file:
         for block in context.store.stream(found.uri, version=found.version):

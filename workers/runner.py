@@ -21,6 +21,7 @@ from workers.gate import Gate
 from workers.isolation import Isolation
 from workers.leases import LeaseKeeper
 from workers.numbers import Numbers
+from workers.rest import Rest
 
 logger = logging.getLogger(__name__)
 
@@ -82,6 +83,7 @@ class Runner:
         self._drainer_lock = threading.Lock()
         self._drainer: threading.Thread | None = None
         self._lanes = {lane.kind: lane for lane in lanes}
+        self._rests = {lane.kind: Rest(lane.kind) for lane in lanes}
         self._poll_seconds = poll_seconds
         self._keeper = LeaseKeeper(context.database, context.settings.lease_seconds)
         self._pool = ThreadPoolExecutor(sum(lane.places for lane in lanes), thread_name_prefix="work")
@@ -110,6 +112,11 @@ class Runner:
         """Whether it takes no more work."""
         return self._stopping.is_set()
 
+    @property
+    def trouble(self) -> str | None:
+        """Why a lane of this process rests; None while all work."""
+        return next((rest.why for rest in self._rests.values() if rest.why is not None), None)
+
     def seconds_since_look(self) -> float:
         """Return how long ago the lane that is furthest behind last looked for work, or was known to be busy."""
         return time.monotonic() - min(self._looked_at.values())
@@ -132,7 +139,9 @@ class Runner:
     def work_one(self, kind: PassKind) -> bool:
         """Claim the most urgent ready pass and work on it in the calling thread; False when there was none."""
         lane = self._lanes.get(kind)
-        if lane is None or self._stopping.is_set() or not lane.take_places(1):
+        if lane is None or self._stopping.is_set():
+            return False
+        if not self._rests[kind].most(1) or not lane.take_places(1):
             return False
         claims = self._claim(lane, 1)
         if not claims:
@@ -187,13 +196,13 @@ class Runner:
         self._overdue()
 
     def _feed(self, lane: Lane) -> None:
-        wake = self._wakes[lane.kind]
+        wake, rest = self._wakes[lane.kind], self._rests[lane.kind]
         found_nothing = False
         while not self._stopping.is_set():
             self._touch_alive_file()
-            if self._take_suspects_turn(lane):
+            if not rest.why and self._take_suspects_turn(lane):
                 self._wake_all()
-            places = lane.take_places(lane.places)
+            places = lane.take_places(rest.most(lane.places))
             claims = self._claim(lane, places, look_first=found_nothing) if places else self._busy(lane)
             found_nothing = bool(places) and not claims
             lane.give_places(places - len(claims))
@@ -264,7 +273,7 @@ class Runner:
     def _attempt_alone(self, lane: Lane, claim: Claim) -> None:
         """Attempt a claim that is inside the gate and, as the only one there, needs no place."""
         try:
-            ending = attempt(self._context, self._keeper, claim, lane.work)
+            ending = attempt(self._context, self._keeper, claim, lane.work, self._rests[lane.kind])
             if ending is Ending.DONE:
                 self.counts.add_done(lane.kind)
             else:

@@ -28,7 +28,7 @@ from api.job_views import (
 from api.job_webhooks import checked_url
 from api.pages import MAX_POSITION, Cursor, Id, Limit, Page, make_page
 from api.problems import Problem
-from api.served import NoWorker, warnings_about
+from api.served import NoWorker, models_missing, workers_resting
 from api.services import Services, Wired
 from api.showing import job_as_it_stands
 from api.submissions import Source, Submission
@@ -182,10 +182,11 @@ def _checked(
         checked_url("webhook", submission.webhook, services.settings)
     with services.database.read(tenant) as session:
         check_references(session, tenant, submission.tasks)
-        warnings = warnings_about(session, services.served, requests)
+        warnings = models_missing(session, services.served, requests)
+        resting = workers_resting(session, services.served)
     if warnings and submission.if_no_worker == "refuse":
         raise NoWorker("; ".join(warnings))
-    return warnings
+    return [*warnings, *resting]
 
 
 def _try_out(submission: Submission, services: Services, tenant: str) -> DryRunView:

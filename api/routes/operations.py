@@ -34,6 +34,10 @@ class WorkerView(BaseModel):
     pid: int = Field(description="The process.")
     alive: bool = Field(description="Whether it looked for work within a minute.")
     draining: bool = Field(description="Whether it takes no more work, because it is to end.")
+    trouble: str | None = Field(
+        description="Why it rests and looks only now and then: a code, and what its machine or the storage said.",
+        examples=["disk_full: [Errno 28] No space left on device"],
+    )
     device: str | None = Field(description="Where its model runs.", examples=["cuda"])
     model: str = Field(description="The model that it serves; empty for CPU work.", examples=["mini"])
     places: int = Field(description="Passes that it can hold.", examples=[8])

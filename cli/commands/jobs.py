@@ -32,7 +32,7 @@ from cli.tables import (
     tasks_table,
 )
 from cli.terminal import err, our_name, out, plain, print_json, say
-from cli.watching import FINAL_STATES, watch_jobs
+from cli.watching import FINAL_STATES, teller, watch_jobs
 from settings import load_settings
 
 Api = Annotated[str | None, typer.Option("--api", help="URL of the API; by default that of the settings.")]
@@ -112,11 +112,12 @@ def submit(
             print_json(counted) if as_json else out.print(dry_run_table(counted), highlight=False)
             return
         job = client.submit(body)
-        _say_warnings(job)
+        tell = teller()
+        tell(job)
         if secret := (job.get("webhook") or {}).get("secret"):
             say(f"webhook {job['webhook']['id']} signs with {secret}, which is shown this once")
         if wait:
-            (job,) = watch_jobs(client, {job["id"]: "job"})
+            (job,) = watch_jobs(client, {job["id"]: "job"}, tell=tell)
             _print_rows(client, job)
     if as_json:
         print_json(job)
@@ -152,7 +153,7 @@ def status(
         f"{progress['recordings_planned']} of {job['recordings']['total']} recordings measured",
         highlight=False,
     )
-    _say_warnings(job)
+    teller()(job)
     _say_what_is_left_out(job, len(rows))
     if rows:
         out.print(recordings_table(rows))
@@ -240,11 +241,6 @@ def _print_rows(client: ApiClient, job: Json) -> None:
     _say_what_is_left_out(job, len(rows))
     if rows:
         err.print(recordings_table(rows))
-
-
-def _say_warnings(job: Json) -> None:
-    for warning in job.get("warnings", ()):
-        say(warning.partition(": ")[2] or warning)
 
 
 def _print_sources(client: ApiClient, job: Json) -> None:

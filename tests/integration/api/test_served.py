@@ -1,4 +1,4 @@
-"""A job says which of the models that it needs have no worker."""
+"""A job says which of the models that it needs have no worker, and which workers rest."""
 
 from __future__ import annotations
 
@@ -42,6 +42,22 @@ def test_a_job_may_refuse_to_wait_and_then_nothing_is_stored(client, database, s
 
     serve(database, settings.model)
     assert client.post("/v1/jobs", json={**ASKED, "if_no_worker": "refuse"}).status_code == 202
+
+
+def test_a_job_says_that_every_worker_of_a_kind_rests_and_is_not_refused_for_that(client, database, settings):
+    serve(database, settings.model)
+    for name, trouble in (("one", "disk_full: no room in /secret"), ("two", "disk_full: no room in /secret")):
+        with database.write() as session:
+            report_worker(session, WorkerReport(name, "cpu", "cpu-1", 1, places=2, trouble=trouble))
+    job = client.post("/v1/jobs", json={**ASKED, "if_no_worker": "refuse"}).json()
+    (warning,) = client.get(f"/v1/jobs/{job['id']}").json()["warnings"]
+    assert warning.startswith("worker_rests: every cpu worker rests (disk_full)")
+    assert "/secret" not in warning
+    assert client.post("/v1/jobs", json=ASKED, params={"dry_run": True}).json()["warnings"] == [warning]
+    with database.write() as session:
+        report_worker(session, WorkerReport("two", "cpu", "cpu-1", 1, places=2))
+    client.app.state.services.served._asked_at = float("-inf")
+    assert client.get(f"/v1/jobs/{job['id']}").json()["warnings"] == []
 
 
 def test_a_job_that_is_over_warns_of_nothing(client, database, settings):

@@ -9,6 +9,7 @@ import storage.errors
 import storage.manifests
 from api.failure_advice import ADVICE, advise
 from db.expanding import NO_OBJECTS, TooManyObjects
+from workers.trouble import ERRNOS, DiskTooSmall
 
 
 def leaves(module) -> list[type[Exception]]:
@@ -30,6 +31,11 @@ def test_every_code_of_a_recording_has_an_advice(error):
 )
 def test_every_code_of_a_source_has_an_advice(code):
     assert code in ADVICE
+
+
+@pytest.mark.parametrize("code", [DiskTooSmall.code, *sorted({*ERRNOS.values(), "no_permission"})])
+def test_every_trouble_of_a_machine_has_an_advice(code):
+    assert ADVICE[code].retry_helps
 
 
 def test_an_unknown_code_gets_a_general_advice():

@@ -57,6 +57,23 @@ def test_retry_waits_and_ends_as_the_new_job_does(run, api, job, monkeypatch):
     assert run("retry", JOB_ID, "--wait").exit_code == 1
 
 
+def test_warnings_are_said_once_at_once_and_while_somebody_waits(run, api, job, monkeypatch):
+    from functools import partial
+
+    from cli.commands import job_actions
+    from cli.watching import watch_jobs
+
+    monkeypatch.setattr(job_actions, "watch_jobs", partial(watch_jobs, sleep=lambda seconds: None))
+    nobody, resting = "no_worker: nobody serves it", "worker_rests: every cpu worker rests (disk_full)"
+    queued = {**job("queued"), "warnings": [nobody]}
+    api.answers[f"POST {PATH}/retry"] = (202, queued)
+    assert run("retry", JOB_ID).stderr.count("nobody serves it") == 1
+    api.answers[f"GET {PATH}"] = [queued, {**queued, "warnings": [nobody, resting]}, job("succeeded")]
+    said = run("retry", JOB_ID, "--wait").stderr
+    assert said.count("nobody serves it") == 1
+    assert said.count("every cpu worker rests (disk_full)") == 1
+
+
 def test_extend_asks_more_tasks(run, api, job):
     api.answers[f"POST {PATH}/tasks"] = (202, job("queued"))
 

@@ -14,8 +14,8 @@ from cli.operation_tables import duration
 
 WORKER = {
     "name": "gpu-1:714:gpu", "kind": "gpu", "host": "gpu-1", "pid": 714, "alive": True, "draining": False,
-    "device": "cuda", "model": "mini", "places": 8, "held": 3, "per_minute": {"understand": 42.0}, "numbers": {},
-    "started_at": "2026-01-01T00:00:00Z", "seen_at": "2026-01-01T00:00:00Z",
+    "trouble": None, "device": "cuda", "model": "mini", "places": 8, "held": 3, "per_minute": {"understand": 42.0},
+    "numbers": {}, "started_at": "2026-01-01T00:00:00Z", "seen_at": "2026-01-01T00:00:00Z",
 }  # fmt: skip
 DEPTH = {
     "kind": "understand", "model": "mini", "ready": 1200, "leased": 8, "expired": 0, "oldest_seconds": 60.0,
@@ -109,3 +109,12 @@ def test_the_operators_token_is_shown(api, run, monkeypatch):
 )
 def test_durations_are_short(seconds, shown):
     assert duration(seconds) == shown
+
+
+def test_a_worker_that_rests_says_why(api, run):
+    api.answers["GET /v1/workers"] = {
+        "items": [{**WORKER, "trouble": "disk_full: [Errno 28] No space left on device: '/scratch'"}]
+    }
+    shown = run("workers").stdout
+    assert "rests" in shown
+    assert "disk_full: [Errno 28]" in shown

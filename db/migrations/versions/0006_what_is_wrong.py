@@ -1,4 +1,4 @@
-"""Find the prefixes and manifests that failed without reading all there are.
+"""Find the prefixes and manifests that failed without reading all there are, and let workers say why they rest.
 
 Revision ID: 0006
 Revises: 0005
@@ -19,6 +19,7 @@ FAILED = "state = 'failed'"
 
 def upgrade() -> None:
     """Apply."""
+    op.add_column("workers", sa.Column("trouble", sa.Text(), nullable=True))
     op.create_index(
         "ix_job_sources_failed",
         "job_sources",

@@ -1,0 +1,164 @@
+"""A machine that has nothing left costs no recording its tries, and works again by itself."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+
+import pytest
+from sqlalchemy import select, update
+from support.jobs import claim, submit
+from support.servers import wait_until
+
+from db.claims import Claim, hold
+from db.clock import database_now
+from db.setbacks import MAX_ERRORS, PATIENCE_SECONDS
+from db.states import PassKind, PassState
+from db.tables import Event, Pass
+from db.workers import list_troubles, list_workers, report_worker
+from storage.errors import StorageUnavailable
+from storage.uploads import resolve_source
+from workers import rest as resting
+from workers.attempt import Ending, attempt
+from workers.context import WorkerContext
+from workers.heartbeat import report_of
+from workers.leases import Lease, LeaseKeeper
+from workers.plan import plan
+from workers.rest import Rest
+from workers.runner import Lane, Runner
+
+
+def take(context: WorkerContext) -> Claim:
+    with context.database.write() as session:
+        session.execute(update(Pass).where(Pass.state == PassState.READY).values(not_before=None))
+    found = claim(context.database, PassKind.PLAN, worker=context.name, lease=30.0)
+    assert found is not None
+    return found
+
+
+def only(context: WorkerContext) -> Pass:
+    with context.database.read() as session:
+        return session.scalars(select(Pass)).one()
+
+
+def no_room(context: WorkerContext, lease: Lease) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "/scratch")
+
+
+def complete(context: WorkerContext, lease: Lease) -> None:
+    with context.database.write() as session:
+        hold(session, lease.claim)
+
+
+def test_a_full_disk_costs_a_pass_no_attempt_however_often(
+    context: WorkerContext, keeper: LeaseKeeper
+) -> None:
+    submit(context.database)
+    for _ in range(MAX_ERRORS + 2):
+        assert attempt(context, keeper, take(context), no_room) is Ending.TROUBLED
+        stored = only(context)
+        assert (stored.state, stored.attempts, stored.errors) == (PassState.READY, 0, 0)
+    assert stored.error_code == "disk_full"
+    assert "w1" in (stored.error_message or "")
+    assert stored.not_before is not None
+    with context.database.read() as session:
+        told = session.scalars(select(Event).where(Event.kind == "pass.released")).all()
+    assert [one.data["code"] for one in told] == ["disk_full"] * (MAX_ERRORS + 2)
+    assert attempt(context, keeper, take(context), complete) is Ending.DONE
+
+
+def test_after_a_day_tries_count_so_that_nothing_is_tried_without_end(
+    context: WorkerContext, keeper: LeaseKeeper
+) -> None:
+    submit(context.database)
+    with context.database.write() as session:
+        session.execute(update(Pass).values(created_at=database_now(-PATIENCE_SECONDS - 1)))
+    for count in range(1, MAX_ERRORS + 1):
+        attempt(context, keeper, take(context), no_room)
+        assert only(context).errors == count
+    assert (only(context).state, only(context).error_code) == (PassState.FAILED, "disk_full")
+
+
+def test_a_real_plan_on_a_disk_without_room_fetches_nothing(
+    context: WorkerContext, keeper: LeaseKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri = "upload://01a00000-0000-7000-8000-000000000000/a.wav"
+    with context.store.writer(
+        resolve_source(uri, "default", context.settings.resolved_storage_url)
+    ) as writer:
+        writer.write(b"RIFF" * 1000)
+    submit(context.database, uris=(uri,))
+    disk = type("Disk", (), {"total": 10**9, "free": 100})
+    monkeypatch.setattr("workers.trouble.shutil.disk_usage", lambda _: disk)
+    monkeypatch.setattr(type(context.store), "stream", lambda *_, **__: 1 / 0)
+    lane = Rest("plan")
+    assert attempt(context, keeper, take(context), plan, lane) is Ending.TROUBLED
+    assert (lane.why or "").startswith("disk_full: [Errno 28]")
+    assert list(context.scratch_dir.iterdir()) == []
+
+
+def test_a_runner_in_trouble_rests_says_so_and_goes_on_when_it_is_over(
+    context: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resting, "LONGEST_SECONDS", 0.2)
+    monkeypatch.setattr(resting, "FIRST_SECONDS", 0.2)
+    submit(context.database, uris=tuple(f"s3://b/{number}" for number in range(20)))
+    is_full, tries = threading.Event(), []
+    is_full.set()
+
+    def work(context: WorkerContext, lease: Lease) -> None:
+        tries.append(lease.claim.pass_id)
+        (no_room if is_full.is_set() else complete)(context, lease)
+
+    runner = Runner(context, [Lane(PassKind.PLAN, 4, work)], poll_seconds=0.05)
+    runner.start()
+    try:
+        wait_until(lambda: runner.trouble is not None, 10, "a rest")
+        time.sleep(0.7)
+        assert len(tries) <= 4 + 5  # its places, and then one for each pause
+        with context.database.write() as session:
+            report_worker(session, report_of(context, "cpu", runner))
+        with context.database.read() as session:
+            ((worker, alive),) = list_workers(session)
+            assert alive
+            assert (worker.trouble or "").startswith("disk_full: ")
+            assert list_troubles(session) == {"cpu": "disk_full"}
+        is_full.clear()
+        with context.database.write() as session:
+            session.execute(update(Pass).values(not_before=None))
+        wait_until(lambda: runner.counts.read().get("done_plan") == 20, 20, "the end of all")
+        assert runner.trouble is None
+        assert runner.counts.read()["troubled_plan"] >= 4
+    finally:
+        runner.stop(1.0)
+
+
+def test_a_storage_that_is_gone_costs_few_recordings_their_tries(
+    context: WorkerContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resting, "LONGEST_SECONDS", 0.3)
+    monkeypatch.setattr(resting, "FIRST_SECONDS", 0.3)
+    submit(context.database, uris=tuple(f"s3://b/{number}" for number in range(60)))
+
+    def gone(context: WorkerContext, lease: Lease) -> None:
+        raise StorageUnavailable("s3://b: no answer")
+
+    runner = Runner(context, [Lane(PassKind.PLAN, 2, gone)], poll_seconds=0.02)
+    runner.start()
+    time.sleep(1.5)
+    assert (runner.trouble or "").startswith("storage_unavailable: ")
+    runner.stop(1.0)
+    assert runner.counts.read()["failed_plan"] <= resting.OUTAGES_IN_A_ROW + 2 + 5
+
+
+def test_a_kind_of_worker_is_in_trouble_only_when_all_of_it_are(context: WorkerContext) -> None:
+    runner = Runner(context, [Lane(PassKind.PLAN, 1, complete)], poll_seconds=1.0)
+    report = report_of(context, "cpu", runner)
+    with context.database.write() as session:
+        for name, trouble in (("one", "disk_full: x"), ("other", None)):
+            report_worker(session, type(report)(**{**vars(report), "name": name, "trouble": trouble}))
+        assert list_troubles(session) == {}
+        report_worker(session, type(report)(**{**vars(report), "name": "other", "draining": True}))
+        assert list_troubles(session) == {"cpu": "disk_full"}
