@@ -123,12 +123,14 @@ def worker(
 def _work_on(gpus: str, kind: WorkerKind) -> None:
     """Keep a worker running on each GPU until a signal comes; raises ``CliError`` for what cannot start."""
     from cli.gpus import choose_gpus, list_gpus, worker_commands
-    from cli.service import MODEL_PACKAGES, missing_packages
+    from cli.service import MODEL_PACKAGES, check_models, missing_packages
     from cli.supervisor import Supervisor
 
     if missing := missing_packages(MODEL_PACKAGES):
         raise MissingPackages(f"missing Python packages: {', '.join(missing)}. Run pip install -e '.[gpu]'")
-    tell = _teller(load_settings())  # a wrong value is said once, and not by every worker
+    settings = load_settings()  # a wrong value is said once, and not by every worker
+    check_models(settings, chat=kind is WorkerKind.CHAT)
+    tell = _teller(settings)
     with _stop_on_signals() as stop:
         commands = worker_commands(kind, choose_gpus(gpus, list_gpus()))
         supervisor = Supervisor(commands, tell=tell)
@@ -139,7 +141,7 @@ def _work_on(gpus: str, kind: WorkerKind) -> None:
                 supervisor.poll()
             tell("stopping")
         finally:
-            supervisor.stop()
+            supervisor.stop(settings.drain_seconds + MARGIN_SECONDS)
     tell("stopped")
 
 

@@ -10,8 +10,9 @@ import time
 import pytest
 
 from cli import gpus, service
+from cli.commands.service import MARGIN_SECONDS
 from cli.errors import NoGpu, UnknownGpu
-from cli.supervisor import Command
+from cli.supervisor import Command, Supervisor
 
 
 def test_gpus_are_numbered_unless_the_environment_allows_others(monkeypatch):
@@ -85,6 +86,15 @@ def test_missing_packages_are_named_before_a_gpu_is_looked_for(run, monkeypatch)
     assert "no_such_package" in run("worker", "--gpus", "all").stderr
 
 
+def test_a_checkpoint_that_is_not_there_is_said_once_before_anything_starts(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(gpus, "list_gpus", lambda: pytest.fail("looked"))
+    monkeypatch.setenv("EARWITNESS_MODEL", str(tmp_path / "nothing"))
+    done = run("worker", "--gpus", "all")
+    assert done.exit_code == 1
+    assert "nothing" in done.stderr
+    assert "EARWITNESS_MODEL" in done.stderr
+
+
 WORKER = """
 import os, signal, sys, time
 name = os.path.join({folder!r}, os.environ["CUDA_VISIBLE_DEVICES"])
@@ -125,12 +135,21 @@ def test_a_worker_that_ends_starts_again_and_sigterm_reaches_all(run, monkeypatc
 
     monkeypatch.setattr(gpus, "list_gpus", lambda: ["4", "7"])
     monkeypatch.setattr(gpus, "worker_commands", commands)
+    monkeypatch.setenv("EARWITNESS_DRAIN_SECONDS", "37")
+    graces, stop = [], Supervisor.stop
+
+    def stop_and_note(supervisor, grace_seconds=0.0):
+        graces.append(grace_seconds)
+        stop(supervisor, grace_seconds)
+
+    monkeypatch.setattr(Supervisor, "stop", stop_and_note)
     disturber = threading.Thread(target=disturb)
     disturber.start()
     done = run("worker", "--gpus", "all")
     disturber.join()
 
     assert done.exit_code == 0, done.output
+    assert graces == [37 + MARGIN_SECONDS]
     assert (len(pids("4")), len(pids("7"))) == (2, 1)
     assert "gpu 4 ended with signal SIGKILL; it starts again in 1 s" in done.stderr
     assert all((tmp_path / f"{name}.ended").exists() for name in ("4", "7"))
