@@ -28,7 +28,7 @@ def check_operator(request: Request, services: Wired) -> None:
     token = services.settings.operator_token
     if token:
         shown = request.headers.get("authorization", "")
-        if hmac.compare_digest(shown.encode(), f"Bearer {token}".encode()):
+        if hmac.compare_digest(shown.encode(), f"Bearer {token.get_secret_value()}".encode()):
             return
         raise NotAnOperator("show EARWITNESS_OPERATOR_TOKEN as `Authorization: Bearer TOKEN`")
     if not _is_direct_and_local(request):

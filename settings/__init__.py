@@ -155,9 +155,8 @@ class Settings(BaseSettings):
         "text",
         description="Form of the log: text for people, or json, one object a line with the ids of the work.",
     )
-    operator_token: str = Field(
-        "",
-        repr=False,
+    operator_token: SecretStr | None = Field(
+        None,
         description="What operators show to read /metrics, /v1/workers and /v1/queue. Empty: only this machine may.",
     )
 

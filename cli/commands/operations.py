@@ -69,6 +69,7 @@ def queue(as_json: AsJson = False, api: Api = None) -> None:
 
 
 def _operator_client(api: str | None, path: str) -> list[dict[str, object]]:
-    with ApiClient(api_url(api), token=load_settings().operator_token or None) as client:
+    token = load_settings().operator_token
+    with ApiClient(api_url(api), token=token.get_secret_value() if token else None) as client:
         items: list[dict[str, object]] = client.get(path)["items"]
     return items

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 from sqlalchemy import update
 from support.jobs import claim
 
@@ -116,7 +117,7 @@ def test_without_a_token_only_this_machine_may_look(settings, local, path):
 
 @pytest.mark.parametrize("path", ONLY_OPERATORS)
 def test_with_a_token_whoever_shows_it_may_look_and_nobody_else(settings, path):
-    closed = settings.model_copy(update={"operator_token": "s3cret"})
+    closed = settings.model_copy(update={"operator_token": SecretStr("s3cret")})
     with TestClient(create_app(closed), client=("127.0.0.1", 40_000)) as client:
         assert client.get(path).status_code == 403
         assert client.get(path, headers={"Authorization": "Bearer other"}).status_code == 403

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 import pytest
 from chaos import fakes
 from fastapi.testclient import TestClient
+from pydantic import SecretStr
 from sqlalchemy import text
 
 import workers.cpu
@@ -59,7 +60,7 @@ def lines():
 
 def test_no_canary_reaches_the_log_at_info(context: WorkerContext, lines, monkeypatch, tmp_path) -> None:
     settings = context.settings.model_copy(
-        update={"model": fakes.MODEL, "file_roots": (tmp_path,), "operator_token": SECRET,
+        update={"model": fakes.MODEL, "file_roots": (tmp_path,), "operator_token": SecretStr(SECRET),
                 "broker_url": f"redis://:{SECRET}@127.0.0.1:1/0"}
     )  # fmt: skip
     context = dataclasses.replace(context, settings=settings, store=_store(context, tmp_path))

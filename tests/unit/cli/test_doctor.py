@@ -64,12 +64,14 @@ def test_the_command_fails_when_something_will_not_work(run, healthy, monkeypatc
     monkeypatch.setenv("EARWITNESS_DATA_DIR", str(healthy.data_dir))
     monkeypatch.setenv("EARWITNESS_DATABASE_URL", "postgresql://me:secret@127.0.0.1:1/x")
     monkeypatch.setenv("EARWITNESS_BROKER_URL", "redis://:geheim@127.0.0.1:1/0")
+    monkeypatch.setenv("EARWITNESS_OPERATOR_TOKEN", "segreto")
 
     done = run("doctor")
 
     assert done.exit_code == 1
     assert "secret" not in done.output
     assert "geheim" not in done.output
+    assert "segreto" not in done.output
     assert "-> start it, or correct EARWITNESS_DATABASE_URL" in done.stdout
 
 
