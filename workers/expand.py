@@ -38,6 +38,11 @@ def expand(context: WorkerContext, lease: Lease) -> None:
     claim = lease.claim
     with context.database.read() as session:
         work = load_expansion(session, claim)
+        has_to_rest = _is_full(context, session, claim.tenant)
+    if has_to_rest:  # before anything is read: a manifest would be read from its first line
+        with context.database.write() as session:
+            put_back(session, claim, pause=FULL_PAUSE_SECONDS)
+        return
     ends_at = time.monotonic() + SLICE_SECONDS
     for page in _pages(context, lease, work):
         lease.check()
