@@ -103,7 +103,8 @@ def submit(
     tasks = [parse_task(text) for text in task or ["transcribe"]]
     with open_client(api) as client:
         if any(isinstance(source, Path) for source in [*found, *lists]):
-            client.dry_run(asked.body([{"uri": NO_UPLOAD}], tasks))
+            shape = [{"uri": NO_UPLOAD} for _ in found] + [{"manifest": NO_UPLOAD} for _ in lists]
+            client.dry_run(asked.body(shape, tasks))
         named = [uploaded(one, uri, glob) for one, uri in zip(found, upload_all(client, found), strict=True)]
         named += [{"manifest": uri} for uri in upload_all(client, lists)]
         body = asked.body(named, tasks)
@@ -286,7 +287,7 @@ def _recordings(client: ApiClient, some_id: str) -> list[Json]:
 
 def _with_error(row: Json) -> Json:
     recording = row["recording"] or {"id": None, "uri": row["uri"], "error": None}
-    more = {"metadata": row.get("metadata", {})}
+    more = {"metadata": row.get("metadata", {}), "uri": row["uri"]}  # a copy may share another's recording
     return {**recording, **more, "error": recording["error"] or row["error"]}
 
 

@@ -248,6 +248,20 @@ def test_results_of_a_job_are_shown_with_words_and_annotations(run, api, job, ro
     assert "loop" in done.stdout
 
 
+def test_a_copy_that_shares_a_recording_is_named_by_its_own_uri(run, api, job, row):
+    copy = {**row(), "uri": "s3://archive/copy.flac"}
+    api.answers = {
+        f"GET /v1/jobs/{JOB_ID}": job(),
+        f"GET /v1/jobs/{JOB_ID}/recordings": page(copy),
+        f"GET /v1/recordings/{RECORDING_ID}/segments": page(SEGMENT),
+        f"GET /v1/recordings/{RECORDING_ID}/annotations": page(),
+        f"GET /v1/recordings/{RECORDING_ID}/summaries": page(),
+    }
+    shown = run("results", JOB_ID).stdout
+    assert "s3://archive/copy.flac" in shown
+    assert "tape.flac" not in shown
+
+
 def test_an_answer_stands_under_its_question(run, api, job, row):
     answers = [
         {**NOTE, "task": "ask", "text": "yes", "data": {"question": f"is it {it}?"}} for it in ("wet", "loud")
