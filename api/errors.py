@@ -30,7 +30,7 @@ from db.queries import NotFound
 from db.retrying import JobNotOver, NothingToAsk, NothingToRetry
 from db.upgrade import SchemaOutdated
 from db.webhooks import TooManyWebhooks, WebhookDisabled, WebhookExists
-from storage import StorageError
+from storage import StorageError, StorageFull
 
 logger = logging.getLogger(__name__)
 
@@ -200,6 +200,9 @@ def _database_error(error: DBAPIError) -> Failure:
 
 def _storage(error: StorageError) -> Failure:
     # Its text names the place of the object, which is not the client's affair.
+    if isinstance(error, StorageFull):
+        detail = "Try again later: whoever runs the service has to make room."
+        return Failure(503, error.code, "The object storage is full", detail, headers=RETRY_AFTER)
     if error.retryable:
         detail = "Try again in a moment."
         return Failure(503, error.code, "The object storage does not answer", detail, headers=RETRY_AFTER)

@@ -9,6 +9,7 @@ from storage.errors import (
     InvalidRange,
     InvalidUri,
     StorageError,
+    StorageFull,
     StorageUnavailable,
 )
 from storage.folder import FolderStore
@@ -32,6 +33,7 @@ __all__ = [
     "ObjectWriter",
     "S3Options",
     "StorageError",
+    "StorageFull",
     "StorageUnavailable",
     "StoreRouter",
     "folder_uri",

@@ -61,3 +61,9 @@ class StorageUnavailable(StorageError):
 
     code = "storage_unavailable"
     retryable = True
+
+
+class StorageFull(StorageUnavailable):
+    """The store has no room for another byte."""
+
+    code = "storage_full"

@@ -26,6 +26,7 @@ from storage.errors import (
     InvalidRange,
     InvalidUri,
     StorageError,
+    StorageFull,
     StorageUnavailable,
 )
 from storage.store import BLOCK_BYTES, ObjectInfo
@@ -41,6 +42,8 @@ _ERRORS: dict[int, type[StorageError]] = {
     errno.EROFS: InputAccessDenied,
     errno.ELOOP: InputAccessDenied,
     errno.ENAMETOOLONG: InvalidUri,
+    errno.ENOSPC: StorageFull,
+    errno.EDQUOT: StorageFull,
 }
 
 

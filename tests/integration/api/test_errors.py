@@ -12,7 +12,7 @@ from api.errors import describe
 from db.database import Database, DatabaseUnavailable
 from db.upgrade import SchemaOutdated
 from settings import Settings
-from storage import InputAccessDenied, StorageUnavailable
+from storage import InputAccessDenied, StorageFull, StorageUnavailable
 
 SECRET = "host=db.internal user=boss"
 
@@ -143,6 +143,7 @@ class PostgresError(Exception):
         (sqlalchemy.exc.ProgrammingError("", {}, PostgresError("42601")), 500, "internal_error"),
         (sqlalchemy.exc.DataError("", {}, Exception(SECRET)), 500, "internal_error"),
         (StorageUnavailable(SECRET), 503, "storage_unavailable"),
+        (StorageFull(SECRET), 503, "storage_full"),
         (InputAccessDenied(SECRET), 500, "input_access_denied"),
         (ClientDisconnect(), 400, "client_disconnected"),
         (ValueError(SECRET), 500, "internal_error"),

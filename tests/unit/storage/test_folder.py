@@ -107,7 +107,7 @@ def test_a_full_disk_is_an_unavailable_storage_and_leaves_nothing(store, root, m
     monkeypatch.setattr(storage.folder.os, "fsync", full)
     with pytest.raises(StorageUnavailable) as raised, store.writer(folder_uri(root / "file")) as writer:
         writer.write(b"abc")
-    assert raised.value.retryable
+    assert (raised.value.code, raised.value.retryable) == ("storage_full", True)
     assert os.listdir(root) == []
 
 
