@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import resource
 import signal
 import threading
 import time
@@ -22,6 +23,7 @@ from support.servers import RedisServer, wait_until
 
 from db.database import Database
 
+STARVE_SECONDS = 1.5  # for which a worker may open no file and no connection
 TRIES = 8  # to find a process that holds work at the moment when it is stopped
 
 
@@ -45,6 +47,9 @@ class Nemesis:
     notes: list[str] = field(default_factory=list)
     _ended: threading.Event = field(default_factory=threading.Event)
     _stopped: dict[int, float] = field(default_factory=dict)  # process id -> when it goes on
+    _starved: dict[int, tuple[float, tuple[int, int]]] = field(
+        default_factory=dict
+    )  # and what it may open then
     _threads: list[threading.Thread] = field(default_factory=list)
     _began: float = field(default_factory=time.monotonic)
 
@@ -83,8 +88,10 @@ class Nemesis:
             with suppress(ProcessLookupError):
                 if draw < 0.08:
                     self._kill_api()
+                elif draw < 0.2:
+                    self._starve()
                 else:
-                    self._harm_holder("stop" if draw < 0.38 else "kill")
+                    self._harm_holder("stop" if draw < 0.45 else "kill")
 
     def _harm_holder(self, kind: str) -> None:
         for _ in range(TRIES):
@@ -105,6 +112,17 @@ class Nemesis:
             os.kill(pid, signal.SIGCONT)
             time.sleep(0.02)
 
+    def _starve(self) -> None:
+        """Take from a worker that holds work the right to open anything, for a while."""
+        workers = [pid for slot, pid in self._pids().items() if slot != "api" and pid not in self._starved]
+        for pid in self.dice.sample(workers, len(workers)):
+            if held := self._held_by(pid):
+                before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, (0, before[1]))
+                self._starved[pid] = time.monotonic() + STARVE_SECONDS, before
+                self.note("worker starve", f"(held {held})")
+                return
+
     def _held_by(self, pid: int) -> int:
         try:
             with self.database.read() as session:
@@ -124,6 +142,11 @@ class Nemesis:
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGCONT)
                 del self._stopped[pid]
+        for pid, (until, before) in list(self._starved.items()):
+            if everybody or time.monotonic() >= until:
+                with suppress(ProcessLookupError):
+                    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+                del self._starved[pid]
 
     def _pids(self) -> dict[str, int]:
         with suppress(FileNotFoundError):

@@ -225,6 +225,7 @@ def _facts(service: Service, snapshot: Snapshot) -> dict[str, Any]:
         "errors": sum(row["errors"] for row in passes),
         "results": len(snapshot.tables["results"]),
         "stale workers fenced": len(re.findall(r"no longer holds the lease|has taken it over", logs)),
+        "rests": len(re.findall(r"lane rests for", logs)),
         "cancelled in time": sum(one.cancelled for one in sent),
         "passes failed for good": sum(row["state"] == "failed" for row in passes),
         "messages": len(set(taken)),
