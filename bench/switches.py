@@ -29,7 +29,7 @@ def switches(base: Tuning, device_type: str) -> dict[str, Tuning]:
         "together": {"together": other.together},
         "calls": {"call_positions": other.call_positions, "call_frames": other.call_frames},
         "device_features": {"device_features": other.device_features},
-        "static": {"decode": "static"},
+        "static" if base.decode == "plain" else "plain": {"decode": other.decode},
     }
     if device_type == "cuda":
         changes |= {"graph": {"decode": "graph"}, "cudnn_attention": {"cudnn_attention": True}}
@@ -41,7 +41,7 @@ def measure(load: Load, device: str, dtype: torch.dtype, repeats: int) -> dict[s
     tokenizer = make_tokenizer()
     model = make_model(load.size, tokenizer, dtype=dtype, device=device)
     clips = make_clips([load.seconds] * load.chunks)
-    base = tuning_of(device, load.chunks)
+    base = tuning_of(device, 2 * load.chunks)  # as a worker's engine has it, see there
     ask(model, tokenizer, clips[:2], load.tasks, base)  # kernels and memory
     figures: dict[str, float] = {}
     for name, tuning in switches(base, device).items():

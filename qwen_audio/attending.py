@@ -78,9 +78,8 @@ class Group:
         """Say what each row may see, (rows, length)."""
         seen = np.zeros((len(self.rows), length), np.bool_)
         seen[:, : self.room.prefix] = True
-        paths = {id(row.path): np.asarray(row.path) for row in self.rows}  # the rows of a prompt share theirs
         for line, row in zip(seen, self.rows, strict=True):
-            line[paths[id(row.path)][: row.depth]] = True
+            line[row.seen] = True
         return seen
 
     def mask(self, length: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
@@ -181,6 +180,6 @@ def _writes(
         inside = [
             (group.room.place, row.cell) for group in groups if group.room.slab == slab for row in group.rows
         ]
-        places, cells = torch.tensor(inside, device=device).unbind(1)
+        places, cells = torch.tensor(list(zip(*inside, strict=True)), device=device)
         yield slab, slice(start, start + len(inside)), places, cells
         start += len(inside)

@@ -66,8 +66,7 @@ class QwenAudioAttention(nn.Module):
         """Compute rotated queries, rotated keys and values, each (rows, heads, length, head)."""
         rows, length, _ = hidden_states.shape
         fused = self.qkv_proj(hidden_states).view(rows, length, 3, -1, self.head_dim)
-        turned = rotate(fused[:, :, :2], *position_embeddings).to(fused.dtype)
-        query, key = turned.permute(2, 0, 3, 1, 4)
+        query, key = rotate(fused[:, :, :2], *position_embeddings).permute(2, 0, 3, 1, 4)
         return query, key, fused[:, :, 2].transpose(1, 2)
 
 

@@ -17,6 +17,8 @@ from qwen_audio.configuration import QwenAudioConfig
 from qwen_audio.errors import InvalidAudio
 from qwen_audio.features import audio_tokens, conv_frames
 
+CONV_STEP = 256  # mel frames
+
 
 class QwenAudioEncoder(nn.Module):
     """Two convolutions, pre-norm transformer layers, pooling by two, projection to the language model's width."""
@@ -67,9 +69,16 @@ class QwenAudioEncoder(nn.Module):
         # such care: its frames below ``heard`` never reach past twice their number.
         mel = mel * _within(2 * heard, mel.shape[-1])[:, None]
         mel = mel.to(self.conv1.weight.dtype)
+        frames = conv_frames(mel.shape[-1])
+        if (
+            mel.is_cuda
+        ):  # where each length of a convolution is planned anew: few lengths, and more of the zeros
+            mel = nn.functional.pad(mel, (0, -mel.shape[-1] % CONV_STEP))
         hidden = nn.functional.gelu(self.conv1(mel))
-        hidden = nn.functional.gelu(self.conv2(hidden)).transpose(1, 2)  # (clips, frames, width)
-        return hidden + self.positional_embedding[: hidden.shape[1]]
+        hidden = nn.functional.gelu(self.conv2(hidden))[..., :frames].transpose(
+            1, 2
+        )  # (clips, frames, width)
+        return hidden + self.positional_embedding[:frames]
 
     def _check(self, input_features: torch.Tensor, frames: list[int]) -> None:
         limit = self.positional_embedding.shape[0]

@@ -16,7 +16,6 @@ from itertools import groupby, islice
 from typing import Any
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from qwen_audio.answers import FinishReason
 from qwen_audio.attending import Group
@@ -28,6 +27,7 @@ from qwen_audio.features import Samples
 from qwen_audio.forward import Forward
 from qwen_audio.front import Front
 from qwen_audio.intake import Intake
+from qwen_audio.kernels import gpu_kernels
 from qwen_audio.metrics import Metrics, Tally
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
 from qwen_audio.prefix import Prefix
@@ -39,12 +39,6 @@ from qwen_audio.strand import Strand
 from qwen_audio.tags import Prompt
 from qwen_audio.tokenizer import QwenAudioTokenizer
 from qwen_audio.tuning import Tuning, tuning_of
-
-KERNELS = (
-    SDPBackend.FLASH_ATTENTION,
-    SDPBackend.EFFICIENT_ATTENTION,
-    SDPBackend.MATH,
-)  # of torch, without cuDNN's
 
 
 @dataclass
@@ -85,8 +79,10 @@ class Engine(Front):
         self._forward = Forward(model, store, together=tuning.together)
         self._static = make_steps(tuning, self._forward, store, model.device)
         self._hears_on_device = tuning.device_features
-        only = model.device.type == "cuda" and not tuning.cudnn_attention
-        self._kernels: AbstractContextManager[None] = sdpa_kernel([*KERNELS]) if only else nullcontext()
+        on_gpu = model.device.type == "cuda"
+        self._kernels: AbstractContextManager[None] = (
+            gpu_kernels(cudnn_attention=tuning.cudnn_attention) if on_gpu else nullcontext()
+        )
         self._feeding = Halver()
         self._live: list[Strand] = []  # only the engine's thread reads it
         self._tally = Tally(Metrics(places=places))
@@ -124,6 +120,10 @@ class Engine(Front):
         except BaseException as error:
             self._stop(EngineClosed(f"engine {self.name} has failed: {error!r}"))  # nobody may wait for ever
             raise
+        finally:
+            # The kept prefixes know the engine: its cache would live until somebody looks for circles.
+            self._live.clear()
+            self._schedule.forget()
 
     def _next_plan(self) -> Plan[Branch] | None:
         """Wait for something to do and plan it; None when the engine has ended."""
@@ -140,9 +140,11 @@ class Engine(Front):
         with self._changed:
             self._schedule.sweep()
             plan = self._schedule.plan(branch for branch in self._waiting if branch not in gone)
-            taken = gone.union(branch for branch, _ in plan.starts)
+            taken = gone.union(branch for branch, _ in [*plan.starts, *plan.refused])
             self._waiting = deque(branch for branch in self._waiting if branch not in taken)
             self._running += [branch for branch, _ in plan.starts]
+        for branch, error in plan.refused:
+            branch.fail(error)
         return plan
 
     def _is_wanted(self, branch: Branch) -> bool:

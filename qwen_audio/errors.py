@@ -134,3 +134,10 @@ class EngineOutOfMemory(QwenAudioError):
 
     code = "engine_out_of_memory"
     retryable = True
+
+
+class NoRoom(QwenAudioError):
+    """There is memory for shorter prefixes, and none for one so long: a device with more of it may answer."""
+
+    code = "no_room"
+    retryable = True

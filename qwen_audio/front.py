@@ -170,6 +170,7 @@ class Front(ABC):
             self._end = self._end or end
             unanswered = [*self._waiting, *self._running]
             self._waiting.clear()
+            self._open.clear()
             self._changed.notify_all()
         for branch in unanswered:
             branch.fail(_again(self._end))

@@ -44,8 +44,16 @@ def rotary_table(
 
 
 def rotate(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotate queries and keys (rows, length, 2, heads, head) by half-rotation; the result is float32."""
-    return torch.addcmul(states * cos, states.roll(states.shape[-1] // 2, dims=-1), sin)
+    """Rotate queries and keys by half-rotation, (rows, length, 2, heads, head); computed in float32."""
+    half = states.shape[-1] // 2
+    if torch.is_grad_enabled():
+        return torch.addcmul(states * cos, states.roll(half, dims=-1), sin).to(states.dtype)
+    # The same, half by half: nothing is copied, and what comes out is rounded where it is computed.
+    turned = torch.empty(states.shape, dtype=states.dtype, device=states.device)
+    for here, there in ((slice(half), slice(half, None)), (slice(half, None), slice(half))):
+        first = states[..., here] * cos[..., here]
+        torch.addcmul(first, states[..., there], sin[..., here], out=turned[..., here])
+    return turned
 
 
 def query_scale(positions: torch.Tensor, config: QwenAudioConfig) -> torch.Tensor:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from qwen_audio.errors import EngineOutOfMemory
+from qwen_audio.errors import EngineOutOfMemory, NoRoom
 from qwen_audio.rooms import Memory, Room, Shelf
 
 
@@ -73,10 +73,14 @@ class Kept:
 
 @dataclass
 class Plan(Generic[R]):
-    """What to do before the next decode step: fill rooms with their prefixes, then start branches."""
+    """What to do before the next decode step: fill rooms with their prefixes, then start branches.
+
+    ``refused`` are those that find no memory here, ever.
+    """
 
     fill: list[Kept] = field(default_factory=list)
     starts: list[tuple[R, Kept]] = field(default_factory=list)
+    refused: list[tuple[R, NoRoom]] = field(default_factory=list)
 
 
 class Schedule:
@@ -98,7 +102,7 @@ class Schedule:
     def plan(self, waiting: Iterable[R]) -> Plan[R]:
         """Choose from the branches that wait, first come first served; what is planned is reserved at once.
 
-        Raises ``EngineOutOfMemory`` when there is no memory for a single room of the size that is needed.
+        Raises ``EngineOutOfMemory`` when there is no memory for a single room at all.
         """
         self._plans += 1
         plan: Plan[R] = Plan()
@@ -111,7 +115,11 @@ class Schedule:
             if cost > left and plan.starts:
                 break
             if kept is None and key[2] not in full:
-                kept = self._admit(key, plan)
+                try:
+                    kept = self._admit(key, plan)
+                except NoRoom as error:
+                    plan.refused.append((request, error))
+                    continue
             if kept is None or kept in full or not kept.room.reserve(request.ask.cells):
                 full.add(key[2] if kept is None else kept)
                 continue
@@ -130,6 +138,10 @@ class Schedule:
         """Forget a kept prefix; its room is free."""
         del self._kept[kept.key]
         self._put_free(kept.room)
+
+    def forget(self) -> None:
+        """Forget everything that is kept: the engine has ended."""
+        self._kept.clear()
 
     def sweep(self) -> None:
         """Free the rooms of closed prefixes on which nothing grows any more."""
@@ -182,7 +194,8 @@ class Schedule:
         wanted = shelf.next_slab(rooms)
         slab, got = self._memory.add(shelf.cells, wanted) if wanted else (0, 0)
         if not rooms and not got:
-            raise EngineOutOfMemory(f"there is no memory for a single room of {shelf.cells} positions")
+            lack = f"there is no memory for a single room of {shelf.cells} positions"
+            raise NoRoom(lack) if any(self._rooms) else EngineOutOfMemory(lack)
         self._rooms[number] += got
         for place in range(got):
             self._put_free(Room(number, place, shelf.cells, slab))

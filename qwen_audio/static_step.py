@@ -24,7 +24,7 @@ from qwen_audio.tuning import Tuning
 
 logger = logging.getLogger(__name__)
 
-LENGTH_STEP = 256
+LENGTH_STEP = 128
 MOST_SHAPES = 64  # that are kept, each with its buffers and its recording
 MOST_IDLE = 4  # lines for each branch: beyond that a step of exact shapes is cheaper
 FEW_LINES = 32  # of a step; so few cost no more than one

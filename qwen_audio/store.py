@@ -52,9 +52,11 @@ class Store:
 
     def add(self, cells: int, rooms: int) -> tuple[int, int]:
         """Make a slab of up to ``rooms`` rooms; return its number and how many it holds, 0 when memory is short."""
-        wanted, free = rooms, self._free(self._device)
-        if free is not None:
-            rooms = min(rooms, max(0, free - self._spare_bytes) // self.room_bytes(cells))
+        wanted = rooms
+        rooms = self._fitting(cells, wanted)
+        if rooms < wanted:
+            release_memory()  # of what nobody holds any more
+            rooms = self._fitting(cells, wanted)
         while rooms and not self._is_short:
             slab = self._try(cells, rooms)
             if slab is not None:
@@ -72,6 +74,12 @@ class Store:
                 rooms,
             )
         return len(self._slabs) - 1, rooms
+
+    def _fitting(self, cells: int, rooms: int) -> int:
+        free = self._free(self._device)
+        return (
+            rooms if free is None else min(rooms, max(0, free - self._spare_bytes) // self.room_bytes(cells))
+        )
 
     def room_bytes(self, cells: int) -> int:
         """Say how much memory a room takes."""

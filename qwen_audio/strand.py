@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from qwen_audio.branch import Branch
 from qwen_audio.scheduling import Kept
+
+Path = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -15,14 +19,19 @@ class Row:
 
     id: int
     position: int
-    path: list[int]
+    path: Path
     depth: int
     is_asked: bool  # whether what follows it is wanted
 
     @property
     def cell(self) -> int:
         """Where its key and value go."""
-        return self.path[self.depth - 1]
+        return int(self.path[self.depth - 1])
+
+    @property
+    def seen(self) -> Path:
+        """The cells behind the prefix that it sees."""
+        return self.path[: self.depth]
 
 
 class Strand:
@@ -32,7 +41,8 @@ class Strand:
         self.branch = branch
         self.kept = kept
         self.taken: list[int] = []  # every cell it holds
-        self._path: list[int] = []
+        self._path: Path = np.zeros(branch.ask.cells, np.int64)  # filled as it grows
+        self._depth = 0
         self.rows = self._lay(branch.ask.prompt)
         # What was fed after the prompt, to its place among the asked rows.
         self.heads: dict[tuple[int, ...], int] = {(): 0}
@@ -50,19 +60,19 @@ class Strand:
 
     def _lay(self, ids: Sequence[int]) -> list[Row]:
         """Lay ids behind each other: what follows the last one is asked."""
-        first = len(self._path)
-        self._path += self._take(len(ids))
+        first, self._depth = self._depth, self._depth + len(ids)
+        self._path[first : self._depth] = self._take(len(ids))
         start = self.kept.prefix.positions
         return [
-            Row(id_, start + depth - 1, self._path, depth, is_asked=depth == len(self._path))
+            Row(id_, start + depth - 1, self._path, depth, is_asked=depth == self._depth)
             for depth, id_ in enumerate(ids, start=first + 1)
         ]
 
     def _branch_out(self) -> None:
         """Lay the candidates as a tree behind the prompt, without their last ids: one row for each shared start."""
-        paths: dict[tuple[int, ...], list[int]] = {(): self._path}
+        paths: dict[tuple[int, ...], Path] = {(): self._path[: self._depth].copy()}
         for head in self.branch.ask.heads:
-            path = [*paths[head[:-1]], *self._take(1)]
+            path: Path = np.append(paths[head[:-1]], self._take(1))
             paths[head] = path
             self.heads[head] = len(self.heads)
             position = self.kept.prefix.positions + len(path) - 1

@@ -38,7 +38,9 @@ GPU = Tuning(
     # A launch costs as much as computing a few hundred positions: calls are large, and few.
     call_positions=4_096,
     call_frames=12_000,
+    spare_bytes=3 << 30,
     together=True,
+    decode="static",
     device_features=True,
 )
 """What a GPU wants, from the sizes of its kernels and of the model; none was at hand to measure it."""

@@ -44,7 +44,7 @@ def expected(tiny_model, tiny_tokenizer, clip):
     return _ask(tiny_model, tiny_tokenizer, clip)[0]
 
 
-@pytest.mark.parametrize("tuning", [None, CPU, replace(GPU, decode="static")])
+@pytest.mark.parametrize("tuning", [None, CPU, replace(GPU, decode="plain")])
 def test_nothing_mixes_devices_and_answers_are_those_of_the_cpu(
     expected, gpu_model, tiny_tokenizer, clip, tuning
 ):
@@ -94,18 +94,19 @@ def test_what_a_graph_records_neither_waits_nor_sends(gpu_model, tiny_tokenizer,
     assert set(found) == {(0, 0)}
 
 
-def test_cudnn_does_not_attend_while_an_engine_runs_on_a_gpu(gpu_model, tiny_tokenizer, clip):
+def test_cudnn_neither_attends_nor_rounds_while_an_engine_runs_on_a_gpu(gpu_model, tiny_tokenizer, clip):
     allowed, feed = [], Forward.feed
 
     def look(forward, groups):
-        allowed.append(torch.backends.cuda.cudnn_sdp_enabled())
+        allowed.append((torch.backends.cuda.cudnn_sdp_enabled(), torch.backends.cudnn.allow_tf32))
         return feed(forward, groups)
 
     for tuning in (GPU, replace(GPU, cudnn_attention=True)):
         with PretendGpu().runs(Engine, "_run"), patch.object(Forward, "feed", look):
             _ask(gpu_model, tiny_tokenizer, clip, tuning, tokens=1, labels=None)
-    assert allowed == [False, True]
+    assert allowed == [(False, False), (True, False)]
     assert torch.backends.cuda.cudnn_sdp_enabled()
+    assert torch.backends.cudnn.allow_tf32
 
 
 def test_taking_prefixes_in_waits_a_few_times_however_many_there_are(gpu_model, tiny_tokenizer, clip):

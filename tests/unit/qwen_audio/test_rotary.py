@@ -57,6 +57,17 @@ def test_a_pair_of_the_two_halves_of_a_head_turns_by_its_angle():
     assert turned[0, 0, 1, 0, [0, 64]].tolist() == pytest.approx([-math.sin(2), math.cos(2)])
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_with_and_without_a_gradient_the_same_comes_out_to_the_last_bit(dtype):
+    states = torch.randn(2, 5, 2, 3, 128, generator=torch.Generator().manual_seed(0)).to(dtype)
+    table = _table([[0, 7, 300, 2000, 2100]] * 2, [1.0, 3.0])
+    with_gradient = rotate(states, *table)
+    with torch.no_grad():
+        without = rotate(states, *table)
+    assert with_gradient.dtype == without.dtype == dtype
+    assert torch.equal(with_gradient, without)
+
+
 def test_a_scale_reaches_queries_and_leaves_keys_alone():
     states = torch.randn(1, 1, 2, 3, 128, generator=torch.Generator().manual_seed(0))
     plain, scaled = (rotate(states, *_table([[7]], [1.0], scale)) for scale in ([[1.0]], [[1.5]]))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwen_audio.configuration import QwenAudioConfig
-from qwen_audio.errors import EngineOutOfMemory
+from qwen_audio.errors import EngineOutOfMemory, NoRoom
 from qwen_audio.rooms import Shelf
 from qwen_audio.rotary import ntk_alpha
 from qwen_audio.scheduling import Schedule, ntk_factor
@@ -196,8 +196,13 @@ def test_no_memory_for_a_single_room_is_said_instead_of_waiting_for_ever():
         _schedule(memory=Heap(0)).plan([Request(Chunk())])
     schedule = _schedule(places=4, cells=150, memory=Heap(4))
     schedule.plan([Request(Chunk())])
-    with pytest.raises(EngineOutOfMemory, match="1000 positions"):
-        schedule.plan([Request(Chunk(), Ask(cells=300))])
+    long, short = Request(Chunk(), Ask(cells=300)), Request(Chunk())
+    plan = schedule.plan([long, short])  # it alone is refused
+    ((refused, error),) = plan.refused
+    assert refused is long
+    assert isinstance(error, NoRoom)
+    assert "1000 positions" in str(error)
+    assert [request for request, _ in plan.starts] == [short]
 
 
 @settings(deadline=None)

@@ -1,13 +1,15 @@
 """The store makes room as memory allows, says when it does not, and answers stay the same."""
 
+import gc
 import logging
+import weakref
 
 import pytest
 import torch
 
 from qwen_audio import store as module
 from qwen_audio.engine import Engine
-from qwen_audio.errors import EngineOutOfMemory
+from qwen_audio.errors import EngineOutOfMemory, NoRoom
 from qwen_audio.plain_engine import PlainEngine
 from qwen_audio.store import Store
 from qwen_audio.tags import Prompt, Tag
@@ -112,6 +114,32 @@ def test_few_rooms_change_no_answer(tiny_model, tiny_tokenizer, clip, card, toge
         metrics = engine.metrics()
     assert (metrics.cache_rooms, metrics.cache_positions) == (3, 3 * 2048)
     assert metrics.evictions >= len(NAMES)
+
+
+def test_a_prefix_too_long_for_the_memory_that_is_left_fails_alone(tiny_model, tiny_tokenizer, clip, card):
+    card.rooms = 4
+    long = Prompt(("bab el dib " * 700,))
+    with Engine(tiny_model, tiny_tokenizer) as engine:
+        prefix = engine.open(clip("syn_1s005.wav"))
+        assert prefix.branch(CAPTION, 3).result(SECONDS).ids
+        with pytest.raises(NoRoom, match="8192 positions"):
+            prefix.branch(long, 3).result(SECONDS)
+        assert prefix.branch(CAPTION, 3).result(SECONDS).ids  # the engine goes on
+
+
+def test_an_engine_that_has_ended_gives_its_memory_back_at_once(tiny_model, tiny_tokenizer, clip):
+    gc.collect()
+    gc.disable()
+    try:
+        with Engine(tiny_model, tiny_tokenizer) as engine:
+            prefix = engine.open(clip("syn_1s005.wav"))
+            prefix.branch(CAPTION, 3).result(SECONDS)
+            slab = weakref.ref(engine._forward._store.slab(0))
+            assert slab() is not None
+        del engine, prefix
+        assert slab() is None
+    finally:
+        gc.enable()
 
 
 def test_an_engine_without_memory_for_one_room_ends_and_says_so(tiny_model, tiny_tokenizer, clip, card):
