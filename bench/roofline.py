@@ -1,8 +1,8 @@
 """Measure what a machine reaches by itself, and say how much of it the engine reached.
 
-Prefill: two operations for each weight and position, in the encoder and in the language model, at the rate of a large
-matrix product. Decode: a step reads each weight of the language model and of its head once, and each live prefix once
-for all its branches, at the rate of a copy.
+Prefill: two operations for each weight and position, in the encoder and in the language model, and what attention
+takes, at the rate of a large matrix product. Decode: a step reads each weight of the language model and of its head
+once, and the keys and values of each live prefix and its branches once, at the rate of a copy.
 """
 
 from __future__ import annotations
@@ -45,15 +45,21 @@ def shares(
     frames = mel_frames(round(chunk_seconds * SAMPLING_RATE))
     positions = audio_tokens(frames) + SPAN_ENDS
     language, encoder = _weights(model, ".h."), _weights(model, ".audio.")
-    operations = 2 * metrics.prefills * (language * positions + encoder * conv_frames(frames))
+    heard = conv_frames(frames)
+    width = config.num_attention_heads * config.kv_channels
+    # Scores and sums: the encoder's rows see each other, the language model's what stands before them.
+    attending = (
+        4 * heard**2 * config.audio["n_state"] * config.audio["n_layer"]
+        + 2 * positions**2 * width * config.num_hidden_layers
+    )
+    operations = metrics.prefills * (2 * (language * positions + encoder * heard) + attending)
     computing = metrics.encode_seconds + metrics.prefill_seconds
     item = model.dtype.itemsize
-    width = config.num_attention_heads * config.kv_channels
-    prefix = 2 * config.num_hidden_layers * width * positions * item
-    live = metrics.chunk_seconds / metrics.busy_seconds  # mean over time
-    step = (language + model.lm_head.weight.numel()) * item + live * prefix
+    weights = (language + model.lm_head.weight.numel()) * item
+    cell = 2 * config.num_hidden_layers * width * item
+    read = metrics.steps * weights + metrics.read_positions * cell
     decoding = metrics.busy_seconds - computing
-    return operations / rates.flops / computing, metrics.steps * step / rates.bytes_per_second / decoding
+    return operations / rates.flops / computing, read / rates.bytes_per_second / decoding
 
 
 def _weights(model: QwenAudioForConditionalGeneration, part: str) -> int:

@@ -241,6 +241,7 @@ class Engine(Front):
             chunk_seconds=seconds * chunks,
             branch_seconds=seconds * len(live),
             fed_positions=sum(len(strand.rows) for strand in live),
+            read_positions=sum(kept.room.length for kept in {strand.kept for strand in live}),
             tokens=sum(strand.branch.ask.candidates is None for strand in live),
         )
 

@@ -48,6 +48,7 @@ class Metrics:
     prefixes_reused: int = 0  # branches that found their prefix computed
     reused_positions: int = 0  # of these prefixes
     fed_positions: int = 0  # of prompts and answers
+    read_positions: int = 0
     branches: int = 0  # started
     tokens: int = 0  # generated
     halvings: int = 0  # of a batch, because memory was short
@@ -118,6 +119,7 @@ _COUNTERS = {
     "prefilled_positions": "Positions of prefixes computed.",
     "reused_positions": "Positions of prefixes that a branch found computed.",
     "fed_positions": "Positions of prompts and answers computed.",
+    "read_positions": "Positions whose keys and values steps read, each room's once a step.",
     "refills": "Prefixes computed once more, because they could not be shared or had lost their room.",
     "evictions": "Idle prefixes that lost their room to another.",
     "halvings": "Batches made smaller because memory was short.",

@@ -5,6 +5,7 @@ import sys
 from dataclasses import fields
 
 import pytest
+import torch
 
 from bench import engine, engine_gpu, switches
 from bench.models import TASKS, Size, forced_lengths, shortened
@@ -104,16 +105,32 @@ def test_the_gpu_script_begins_nothing_when_its_time_is_up(monkeypatch, capsys):
     assert _json(capsys) == {}
 
 
+@pytest.mark.parametrize("name", ["EngineBench", "Peer"])
+def test_a_model_of_the_gpu_script_that_cannot_be_made_costs_the_other_nothing(monkeypatch, capsys, name):
+    def no_memory(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(engine_gpu, "SMALL", GPU_SCALE)
+    monkeypatch.setattr(engine_gpu.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(engine_gpu, name, no_memory)
+    assert engine_gpu.main(["--small"]) == 1
+    found = _json(capsys)
+    assert ("peer_words_4" in found) is (name == "EngineBench")
+    assert ("rtfx_words_4" in found) is (name == "Peer")
+
+
 def test_equal_ids_are_counted_over_what_both_have():
     assert engine_gpu.equal_ids([(1, 2), (3,)], [(1, 2), (4,), (5,)]) == 0.5
 
 
 def test_only_what_happened_between_two_snapshots_is_counted():
     before = Metrics(steps=3, prefills=1, busy_seconds=2.0, encode_seconds=0.5, prefill_seconds=0.5)
-    after = Metrics(steps=10, prefills=4, busy_seconds=9.0, encode_seconds=1.5, prefill_seconds=2.5)
+    after = Metrics(
+        steps=10, prefills=4, busy_seconds=9.0, encode_seconds=1.5, prefill_seconds=2.5, read_positions=7
+    )
     found = engine_gpu.since(before, after)
     assert (found.steps, found.prefills, found.busy_seconds) == (7, 3, 7.0)
-    assert (found.encode_seconds, found.prefill_seconds) == (1.0, 2.0)
+    assert (found.encode_seconds, found.prefill_seconds, found.read_positions) == (1.0, 2.0, 7)
 
 
 def test_the_gpu_script_asks_for_a_gpu(monkeypatch, capsys):
@@ -147,5 +164,5 @@ def test_a_switch_differs_from_the_default_in_what_it_is_named_for(device):
             field.name for field in fields(tuning) if getattr(tuning, field.name) != getattr(base, field.name)
         }
         expected = {"calls": {"call_positions", "call_frames"}}
-        expected |= dict.fromkeys(("static", "plain", "graph"), {"decode"})
+        expected |= {key: {"decode"} for key in ("static", "plain", "graph")}
         assert differs == expected.get(name, {name})

@@ -193,6 +193,17 @@ def test_branches_share_a_prefix_in_half_precision_too(tiny_folder, tiny_tokeniz
             assert one.result(SECONDS).logprobs == pytest.approx(other.result(SECONDS).logprobs, abs=0.3)
 
 
+def test_positions_are_read_once_a_step_however_many_branches_see_them(engine_for_numbers, clip):
+    engine = engine_for_numbers
+    with engine.open(clip("syn_8s.wav")) as prefix:
+        with engine._changed:  # both begin in one step
+            futures = [prefix.branch(WORDS, 3) for _ in range(2)]
+        assert [len(future.result(SECONDS).ids) for future in futures] == [3, 3]
+        _settled(engine)
+    # The prefix, two prompts of six tokens, and then two tokens more in each step.
+    assert engine.metrics().read_positions == 3 * (202 + 12) + 2 + 4
+
+
 def test_the_metrics_say_what_the_engine_holds_and_has_done(engine_for_numbers, clip):
     engine = engine_for_numbers
     with engine.open(clip("syn_8s.wav")) as prefix:
