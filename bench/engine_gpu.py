@@ -244,7 +244,7 @@ def measure_peer(journal: Journal, scale: Scale, dtype: torch.dtype, device: str
         return {}
 
     def rtfx(name: str, tokens: int, batch: int, *, cudnn: bool) -> float:
-        before = torch.backends.cuda.cudnn_sdp_enabled()
+        before = torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
         torch.backends.cuda.enable_cudnn_sdp(cudnn)
         told = f"generate, {name}, 4 tasks, batch {batch}, {'with' if cudnn else 'without'} cuDNN's attention"
         try:
