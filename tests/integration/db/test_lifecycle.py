@@ -437,6 +437,32 @@ def test_the_time_of_a_job_is_counted_from_its_acceptance(database: Database) ->
     assert abs((job.expires_at - job.created_at).total_seconds() - 7_200) < 5
 
 
+@pytest.mark.parametrize(
+    ("of_old", "by_default", "expected"),
+    [(2.0, 24.0, 2.0), (2.0, None, 2.0), (None, 24.0, 24.0), (None, None, None)],
+)
+def test_a_job_made_of_another_lives_as_long_counted_anew(
+    database: Database, of_old: float | None, by_default: float | None, expected: float | None
+) -> None:
+    old = submit(database, request("caption"), uris=("s3://b/bad", "s3://b/good"), ttl_hours=of_old)
+    fail(database, must(claim(database, PLAN)))
+    run_all(database)
+    with database.write() as session:  # accepted an hour ago
+        session.execute(update(Job).values(created_at=database_now(-3_600)))
+        if of_old is not None:
+            session.execute(update(Job).values(expires_at=database_now((of_old - 1) * 3_600)))
+    for new in (
+        retry(database, old, ttl_hours=by_default),
+        extend(database, old, request("scene"), ttl_hours=by_default),
+    ):
+        job = job_of(database, new)
+        if expected is None:
+            assert job.expires_at is None
+        else:
+            assert job.expires_at is not None
+            assert abs((job.expires_at - job.created_at).total_seconds() - expected * 3_600) < 5
+
+
 def test_a_timeline_is_dropped_only_when_nobody_needs_it_and_comes_back_the_same(database: Database) -> None:
     submit(database)
     plan(database, must(claim(database, PLAN)), facts(1))
