@@ -344,6 +344,32 @@ def test_skip_does_not_leave_what_was_heard_in_part(database: Database) -> None:
     assert links_of(database, second)[0].state == LinkState.PARTIAL
 
 
+@pytest.mark.parametrize("listed", [True, False])
+def test_skip_does_not_leave_one_object_for_what_was_found_in_another(
+    database: Database, listed: bool
+) -> None:
+    caption, scene = request("caption"), request("scene")
+    for number, asked in ((1, (caption, scene)), (2, (caption,))):
+        submit(database, *asked, uris=(), sources=(PREFIX,))
+        found = expanding(database)
+        take(database, found, page(number))
+        complete(database, found)
+        run_all(database)
+
+    second = submit(database, caption, scene, uris=(), sources=(PREFIX,), if_seen=IfSeen.SKIP)
+    found = expanding(database)
+    both = page(1, 2)
+    if not listed:
+        both = SourcePage([NewLink(link.uri, version=None) for link in both.links], "2", 2)
+        with database.write() as session:
+            session.execute(update(Recording).values(version="v1"))
+    take(database, found, both)
+    complete(database, found)
+    run_all(database)
+
+    assert [link.state for link in links_of(database, second)] == ["skipped", "succeeded"]
+
+
 def test_redo_hears_all_again_as_one_new_recording(database: Database) -> None:
     submit(database)
     run_all(database)
