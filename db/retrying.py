@@ -14,7 +14,7 @@ from db.events import record_event
 from db.fairness import insert_ready
 from db.queries import NotFound, is_kept
 from db.statements import insert_rows
-from db.states import FINAL_JOB_STATES, LinkState, PassKind, SourceState
+from db.states import FINAL_JOB_STATES, IfSeen, LinkState, PassKind, SourceState
 from db.submitting import NewRequest, add_job_requests, request_ids_of
 from db.tables import Job, JobRecording, JobRequest, JobSource
 from db.types import new_id
@@ -133,6 +133,9 @@ def _make_job(session: Session, old: Job, ttl_hours: float | None, *, retry_of: 
         priority=old.priority,
         client_metadata=dict(old.client_metadata),
         recordings_total=0,
+        # Where a retry has to look at an object anew, it does so as its job would have. What that left half done is not
+        # skipped, since no archive has all of it. Asking more is always about the same recordings.
+        if_seen=IfSeen.REUSE if retry_of is None else old.if_seen,
         identity=old.identity,
         tracking=old.tracking,
         webhook_id=old.webhook_id,

@@ -39,7 +39,7 @@ from db.registering import register_recording
 from db.retention import drop_timeline, find_unused_timelines, named_timelines
 from db.retrying import JobNotOver, NothingToAsk, NothingToRetry
 from db.setbacks import MAX_CRASHES, find_expired
-from db.states import JobState, LinkState, PassState
+from db.states import IfSeen, JobState, LinkState, PassState
 from db.tables import (
     Annotation,
     Chunk,
@@ -294,6 +294,39 @@ def test_findings_that_a_retry_has_overtaken_are_not_stored(database: Database) 
     run_all(database)
     assert count(database, Segment) == 2
     assert job_of(database, other).state in (JobState.SUCCEEDED, JobState.PARTIAL)
+    assert_sound(database)
+
+
+def test_a_retry_of_a_job_that_hears_everything_again_does_so_too(database: Database) -> None:
+    submit(database, request("caption"))
+    run_all(database)
+    old = submit(database, request("caption"), if_seen=IfSeen.REDO)
+    fail(database, must(claim(database, PLAN)))
+
+    new = retry(database, old)
+
+    assert run_all(database) == 2, "both chunks are heard, although the archive has their captions"
+    assert states_of(database, new) == [LinkState.SUCCEEDED]
+    assert count(database, Recording) == 2
+    assert_sound(database)
+
+
+def test_a_retry_of_what_was_heard_again_in_part_hears_only_the_rest(database: Database) -> None:
+    submit(database, request("caption"))
+    run_all(database)
+    old = submit(database, request("caption"), if_seen=IfSeen.REDO)
+    plan(database, must(claim(database, PLAN)), facts(2))
+    fail(database, must(claim(database, UNDERSTAND)))
+    run_all(database)
+    assert states_of(database, old) == [LinkState.PARTIAL]
+
+    new = retry(database, old)
+
+    assert run_all(database) == 1
+    assert states_of(database, new) == [LinkState.SUCCEEDED]
+    extend(database, new, request("caption"))
+    assert run_all(database) == 0
+    assert count(database, Recording) == 2, "both go on with the recording that the first made"
     assert_sound(database)
 
 
