@@ -140,6 +140,23 @@ def test_more_tasks_are_checked_like_those_of_a_job(client, submitted):
     assert twice.json()["errors"][0]["field"] == "tasks[1]"
 
 
+def test_what_nobody_should_ask_is_refused_wherever_it_is_asked(client, submitted):
+    tasks = [{"task": "translate", "options": {"language": "en"}}]
+    job = {"sources": ["s3://box/1"], "tasks": tasks}
+    answers = [
+        client.post("/v1/jobs", json=job),
+        client.post("/v1/jobs", json={**job, "dry_run": True}),
+        client.post(f"/v1/jobs/{submitted}/tasks", json={"tasks": tasks}),
+    ]
+    for answer in answers:
+        assert answer.status_code == 422
+        (error,) = answer.json()["errors"]
+        assert error == {
+            "field": "tasks[0].options.language",
+            "message": "there is nothing to translate from en into en: choose another language or target",
+        }
+
+
 def test_a_deleted_job_is_not_found_from_that_answer_on(client, database):
     job_id = submit(client, "s3://box/1")
     plan(database, must(claim(database, PLAN)), facts(2))
