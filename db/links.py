@@ -106,18 +106,17 @@ def find_known_uris(session: Session, job_id: str, uris: Iterable[str]) -> set[s
 
 def find_seen(session: Session, job: Job, uris: Iterable[str]) -> dict[tuple[str, str], str]:
     """Return the recordings, by (uri, version), that have every finding that the job asks for, with nothing failed."""
-    unanswered = (
+    answered = (
         exists()
-        .where(JobRequest.job_id == job.id)
         .where(
-            ~exists().where(
-                RecordingRequest.recording_id == Recording.id,
-                RecordingRequest.request_id == JobRequest.request_id,
-                RecordingRequest.state == RequestState.STITCHED,
-                RecordingRequest.chunks_failed == 0,
-            )
+            RecordingRequest.recording_id == Recording.id,
+            RecordingRequest.request_id == JobRequest.request_id,
+            RecordingRequest.state == RequestState.STITCHED,
+            RecordingRequest.chunks_failed == 0,
         )
+        .correlate(Recording, JobRequest)  # by itself it would mean any recording: it stands two levels down
     )
+    unanswered = exists().where(JobRequest.job_id == job.id, ~answered)
     rows = session.execute(
         select(Recording.uri, Recording.version, Recording.id)
         .where(

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
+from db.clock import database_now
 from db.events import record_event
 from db.fairness import insert_ready
 from db.queries import NotFound, is_kept
 from db.statements import insert_rows
-from db.states import FINAL_JOB_STATES, LinkState, PassKind, SourceState
+from db.states import FINAL_JOB_STATES, IfSeen, LinkState, PassKind, SourceState
 from db.submitting import NewRequest, add_job_requests, request_ids_of
 from db.tables import Job, JobRecording, JobRequest, JobSource
 from db.types import new_id
@@ -41,12 +43,21 @@ class NothingToAsk(Exception):
     retryable = False
 
 
-def retry_job(session: Session, tenant: str, job_id: str, *, cancelled: bool = False, actor: str) -> Job:
+def retry_job(
+    session: Session,
+    tenant: str,
+    job_id: str,
+    *,
+    cancelled: bool = False,
+    ttl_hours: float | None = None,
+    actor: str,
+) -> Job:
     """Make a job of the recordings that failed in another, or are partial for failed chunks; return its row.
 
     A source whose listing failed goes on behind the last page that was taken. Their results are reused: only what has
-    none runs again, chunks in quarantine too. With ``cancelled`` also the recordings that a cancel cut off. One retry
-    of a job runs at a time. Raises ``NotFound``, ``JobNotOver`` and ``NothingToRetry``.
+    none runs again, chunks in quarantine too. With ``cancelled`` also the recordings that a cancel cut off. It lives as
+    long as the other from its acceptance, or ``ttl_hours`` where that one stays. One retry of a job runs at a time.
+    Raises ``NotFound``, ``JobNotOver`` and ``NothingToRetry``.
     """
     old = _lock(session, tenant, job_id)
     if old.state not in FINAL_JOB_STATES:
@@ -61,7 +72,7 @@ def retry_job(session: Session, tenant: str, job_id: str, *, cancelled: bool = F
         (JobRecording.state == LinkState.PARTIAL) & (JobRecording.error_code == "chunks_failed"),
         *([JobRecording.state == LinkState.CANCELLED] if cancelled else []),
     )
-    new = _make_job(session, old, retry_of=job_id)
+    new = _make_job(session, old, ttl_hours, retry_of=job_id)
     requests = session.scalars(
         select(JobRequest.request_id).where(JobRequest.job_id == job_id).order_by(JobRequest.position)
     ).all()
@@ -74,12 +85,19 @@ def retry_job(session: Session, tenant: str, job_id: str, *, cancelled: bool = F
 
 
 def ask_more(
-    session: Session, tenant: str, job_id: str, requests: Sequence[NewRequest], *, actor: str
+    session: Session,
+    tenant: str,
+    job_id: str,
+    requests: Sequence[NewRequest],
+    *,
+    ttl_hours: float | None = None,
+    actor: str,
 ) -> Job:
     """Make a job that asks more of the recordings of another one; return its row.
 
-    What was answered before is reused, and no object is fetched for it. The other job may still run. Raises
-    ``NotFound``, ``JobNotOver`` while its sources are still expanding, and ``NothingToAsk``.
+    What was answered before is reused, and no object is fetched for it. The other job may still run. It lives as long
+    as a retry of that would. Raises ``NotFound``, ``JobNotOver`` while its sources are still expanding, and
+    ``NothingToAsk``.
     """
     old = _lock(session, tenant, job_id)
     expanding = select(JobSource.id).where(
@@ -87,7 +105,7 @@ def ask_more(
     )
     if session.scalar(expanding.limit(1)) is not None:
         raise JobNotOver(f"the sources of job {job_id} are still being listed: ask when that has ended")
-    new = _make_job(session, old, retry_of=None)
+    new = _make_job(session, old, ttl_hours, retry_of=None)
     add_job_requests(session, [(new, request_ids_of(session, tenant, requests))])
     usable = JobRecording.state.not_in((LinkState.FAILED, LinkState.CANCELLED))
     if not _copy_links(session, old, new, usable):
@@ -107,7 +125,7 @@ def _lock(session: Session, tenant: str, job_id: str) -> Job:
     return job
 
 
-def _make_job(session: Session, old: Job, *, retry_of: str | None) -> Job:
+def _make_job(session: Session, old: Job, ttl_hours: float | None, *, retry_of: str | None) -> Job:
     new = Job(
         id=new_id(),
         tenant=old.tenant,
@@ -115,14 +133,24 @@ def _make_job(session: Session, old: Job, *, retry_of: str | None) -> Job:
         priority=old.priority,
         client_metadata=dict(old.client_metadata),
         recordings_total=0,
+        # Where a retry has to look at an object anew, it does so as its job would have. What that left half done is not
+        # skipped, since no archive has all of it. Asking more is always about the same recordings.
+        if_seen=IfSeen.REUSE if retry_of is None else old.if_seen,
         identity=old.identity,
         tracking=old.tracking,
         webhook_id=old.webhook_id,
         retry_of=retry_of,
+        expires_at=_expiry(old, ttl_hours),
     )
     session.add(new)
     session.flush()
     return new
+
+
+def _expiry(old: Job, ttl_hours: float | None) -> ColumnElement[datetime] | None:
+    if old.expires_at is not None:
+        return database_now((old.expires_at - old.created_at).total_seconds())
+    return None if ttl_hours is None else database_now(ttl_hours * 3600)
 
 
 def _copy_links(session: Session, old: Job, new: Job, wanted: ColumnElement[bool]) -> int:

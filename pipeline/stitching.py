@@ -9,7 +9,6 @@ from typing import Any, Protocol, TypeVar
 
 from pipeline.tasks import get_task
 from pipeline.tasks.findings import Findings, Part
-from pipeline.tasks.requests import validate_request
 
 
 class Placed(Protocol):
@@ -29,10 +28,10 @@ def stitch(task_name: str, options: Mapping[str, Any], parts: Iterable[Part]) ->
 
     ``parts`` are the recording's chunks in any order: findings depend on the chunks, not on who finished first.
     Channels are merged apart and then listed together by start, the lower channel first. Raises ``ValueError``
-    when two parts claim one place, ``UnknownTask`` and ``ValidationError`` as ``validate_request``.
+    when two parts claim one place, ``UnknownTask``, and ``ValidationError`` for wrong options.
     """
     task = get_task(task_name)
-    known = task.Options.model_validate(validate_request(task_name, options))
+    known = task.Options.model_validate(dict(options))
     found = task.merge(_in_order(parts), known)
     return Findings(
         segments=tuple(replace(one, index=i) for i, one in enumerate(_by_start(found.segments))),

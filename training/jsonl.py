@@ -21,7 +21,7 @@ from pipeline.decode import DecodeOptions, decode
 from pipeline.errors import AudioError
 from pipeline.json_lines import BadLine, read_object
 from pipeline.tasks import get_task, targets
-from pipeline.tasks.task import UnknownTask
+from pipeline.tasks.task import ASKED, UnknownTask
 from qwen_audio.errors import QwenAudioError
 from qwen_audio.features import SAMPLING_RATE, WINDOW_SAMPLES, audio_tokens, log_mel
 from qwen_audio.prefix import SPAN_ENDS
@@ -103,7 +103,7 @@ def _prompt(line: dict[str, Any], tokenizer: QwenAudioTokenizer) -> tuple[int, .
         return _encode(str(line["prompt"]), tokenizer)
     try:
         task = get_task(str(line["task"]))
-        options = task.Options.model_validate(line.get("options", {}))
+        options = task.Options.model_validate(line.get("options", {}), context=ASKED)
     except UnknownTask as error:
         raise InvalidTrainingLine(str(error)) from None
     except ValidationError as error:

@@ -17,7 +17,7 @@ from pipeline.decode import DecodeOptions
 from pipeline.ingest import Ingested, ingest
 from pipeline.tasks import get_task
 from pipeline.timeline import Channels, to_ms
-from storage.errors import InputAccessDenied, InputNotFound
+from storage.errors import InputAccessDenied, InputArchived, InputNotFound, InputWrongRegion
 from storage.store import ObjectInfo
 from storage.uploads import resolve_source
 from storage.uris import join
@@ -39,7 +39,7 @@ def plan(context: WorkerContext, lease: Lease) -> None:
             return
         facts = None
         if known.timeline_uri is None and work.needs_timeline:
-            facts = _ingest(context, lease, work, _find_again(context, lease, known), known.id)
+            facts = _decode_again(context, lease, work, known)
         _store(context, lease, known.id, facts)
         return
     found = context.store.head(_location(context, lease, work.uri))
@@ -96,6 +96,33 @@ class SourceGone(Exception):
     retryable = False
 
 
+def _decode_again(context: WorkerContext, lease: Lease, work: PlanWork, recording: Recording) -> PlanFacts:
+    """Decode a recording whose timeline was dropped; raises ``SourceGone``."""
+    with private_folder(context.scratch_dir, lease.claim) as folder:
+        path, sha256 = _fetch_again(context, lease, work, recording, folder)
+        return _decode(context, lease, work, path, sha256, recording.id)
+
+
+def _fetch_again(
+    context: WorkerContext, lease: Lease, work: PlanWork, recording: Recording, folder: Path
+) -> tuple[Path, str]:
+    """Fetch the object of a recording, else the job's own one where it was taken for the same by its bytes."""
+    try:
+        return _fetch(context, lease, _find_again(context, lease, recording), folder)
+    except (SourceGone, InputArchived, InputWrongRegion) as error:
+        if work.identity != Identity.CONTENT:
+            raise
+        gone = SourceGone(f"{error}; nor are its bytes at {work.uri} any more")
+    try:
+        own = context.store.head(_location(context, lease, work.uri))
+        path, sha256 = _fetch(context, lease, own, folder)
+    except (InputNotFound, InputAccessDenied) as error:
+        raise gone from error
+    if sha256 != recording.content_sha256:
+        raise gone
+    return path, sha256
+
+
 def _find_again(context: WorkerContext, lease: Lease, recording: Recording) -> ObjectInfo:
     """Find the object of a recording whose timeline was dropped; raises ``SourceGone``."""
     dropped = f"the timeline of recording {recording.id} was dropped after its time"
@@ -140,14 +167,6 @@ def task_applies(task_name: str, options: Mapping[str, Any], speech_samples: int
     """Say whether a task has something to hear in a chunk with this much speech."""
     task = get_task(task_name)
     return task.applies(speech_samples, task.Options.model_validate(dict(options)))
-
-
-def _ingest(
-    context: WorkerContext, lease: Lease, work: PlanWork, found: ObjectInfo, recording_id: str
-) -> PlanFacts:
-    with private_folder(context.scratch_dir, lease.claim) as folder:
-        path, sha256 = _fetch(context, lease, found, folder)
-        return _decode(context, lease, work, path, sha256, recording_id)
 
 
 def _decode(

@@ -107,7 +107,8 @@ def retry_job(
         if once.answer is not None:
             return once.answer
         asked = Retry() if body is None else body
-        job = retry(session, tenant, job_id, cancelled=asked.cancelled, actor=ACTOR)
+        ttl_hours = services.settings.job_ttl_hours or None
+        job = retry(session, tenant, job_id, cancelled=asked.cancelled, ttl_hours=ttl_hours, actor=ACTOR)
         shown = _admitted(session, services, job, once)
     return _accepted(session, services, response, shown)
 
@@ -128,7 +129,8 @@ def ask_job(
         if once.answer is not None:
             return once.answer
         check_references(session, tenant, body.tasks)
-        job = ask_more(session, tenant, job_id, requests, actor=ACTOR)
+        ttl_hours = services.settings.job_ttl_hours or None
+        job = ask_more(session, tenant, job_id, requests, ttl_hours=ttl_hours, actor=ACTOR)
         shown = _admitted(session, services, job, once)
     return _accepted(session, services, response, shown)
 

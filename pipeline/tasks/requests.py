@@ -11,18 +11,18 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from pipeline.tasks import get_task
-from pipeline.tasks.task import TaskOptions
+from pipeline.tasks.task import ASKED, TaskOptions
 
 
 def validate_request(task_name: str, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options as JSON data with every default filled in.
+    """Return the options that somebody asks with, as JSON data with every default filled in.
 
     Raises ``UnknownTask``, or pydantic's ``ValidationError`` whose ``loc`` names the option; for an option that does
     not exist its message lists those that do.
     """
     known: type[TaskOptions] = get_task(task_name).Options
     try:
-        return known.model_validate(dict(options)).model_dump(mode="json")
+        return known.model_validate(dict(options), context=ASKED).model_dump(mode="json")
     except ValidationError as error:
         details = [_naming_the_known(detail, list(known.model_fields)) for detail in error.errors()]
         raise ValidationError.from_exception_data(task_name, details) from None

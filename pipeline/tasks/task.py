@@ -5,9 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo
 
 from pipeline.tasks.findings import Findings, Part
 from pipeline.tasks.parsed import Parsed
@@ -42,9 +43,21 @@ class ModelKind(StrEnum):
 
 
 class TaskOptions(BaseModel):
-    """What every task's options share: unknown names and look-alike types are refused."""
+    """What every task's options share: unknown names and look-alike types are refused.
+
+    Workers read stored ones with it too: a validator that comes later than its options refuses only ``is_asked``.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+ASKED: Mapping[str, bool] = MappingProxyType({"asked": True})
+"""The validation context of options that somebody asks with now, unlike those that are stored."""
+
+
+def is_asked(info: ValidationInfo) -> bool:
+    """Say whether options that are being validated are asked with now."""
+    return info.context == ASKED
 
 
 OptionsT = TypeVar("OptionsT", bound=TaskOptions)

@@ -14,7 +14,7 @@ from pipeline.tasks.items import annotate, item, parsed_items, read_text
 from pipeline.tasks.parsed import Flag
 from pipeline.tasks.prompts import translation_prompt
 from pipeline.tasks.questions import HeardChunk, Hearing, Question, ask_patiently
-from pipeline.tasks.task import AnyLanguage, Language, Task, TaskOptions
+from pipeline.tasks.task import AnyLanguage, Language, Task, TaskOptions, is_asked
 from pipeline.tasks.windows import speech_windows
 from qwen_audio.tags import Prompt
 
@@ -31,7 +31,8 @@ class TranslateOptions(TaskOptions):
     @field_validator("language")
     @classmethod
     def _is_not_the_target(cls, value: str, info: ValidationInfo) -> str:
-        if value == info.data.get("target"):  # it would find nothing, and that would look like silence
+        # It would find nothing, and that would look like silence; what was stored before this check is read.
+        if is_asked(info) and value == info.data.get("target"):
             raise PydanticCustomError(
                 "same_language",
                 "there is nothing to translate from {language} into {language}: choose another language or target",

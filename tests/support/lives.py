@@ -107,9 +107,9 @@ def retry(database: Database, job_id: str, **more: Any) -> str:
         return retry_job(session, "default", job_id, actor="t", **more).id
 
 
-def extend(database: Database, job_id: str, *requests: NewRequest) -> str:
+def extend(database: Database, job_id: str, *requests: NewRequest, **more: Any) -> str:
     with database.write() as session:
-        return ask_more(session, "default", job_id, requests, actor="t").id
+        return ask_more(session, "default", job_id, requests, actor="t", **more).id
 
 
 def remove(database: Database, job_id: str) -> None:

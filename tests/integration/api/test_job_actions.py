@@ -5,10 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 import pytest
+from fastapi.testclient import TestClient
 from support.jobs import claim, facts, plan
 from support.lives import PLAN, RETIRE, UNDERSTAND, fail, must, retire, run_all
 
+from api.app import create_app
 from db.states import PassKind
+from workers.doorbell import SilentDoorbell
 
 ABSENT = "01a00000-0000-7000-8000-000000000000"
 
@@ -112,6 +115,22 @@ def test_asking_more_makes_a_job_of_the_same_recordings(client, database):
     assert client.get(f"/v1/jobs/{new['id']}").json()["recordings"]["succeeded"] == 2
 
 
+def test_jobs_made_of_others_expire_like_them_or_as_the_service_says(settings, database):
+    ttl = settings.model_copy(update={"job_ttl_hours": 24.0})
+    with TestClient(create_app(ttl, doorbell=SilentDoorbell()), raise_server_exceptions=False) as client:
+        for more, hours in (({"ttl_hours": 2.0}, 2), ({}, 24)):
+            job_id = submit(client, "s3://box/bad", "s3://box/good", **more)
+            fail(database, must(claim(database, PLAN)))
+            run_all(database)
+            again = client.post(f"/v1/jobs/{job_id}/retry").json()
+            further = client.post(f"/v1/jobs/{job_id}/tasks", json={"tasks": ["scene"]}).json()
+            for new in (again, further):
+                assert new["expires_at"] is not None
+                lived = datetime.fromisoformat(new["expires_at"]) - datetime.fromisoformat(new["created_at"])
+                assert abs(lived.total_seconds() - hours * 3_600) < 5
+            run_all(database)
+
+
 def test_more_tasks_are_checked_like_those_of_a_job(client, submitted):
     twice = client.post(f"/v1/jobs/{submitted}/tasks", json={"tasks": ["caption", "caption"]})
     unknown = client.post(f"/v1/jobs/{submitted}/tasks", json={"tasks": ["fly"]})
@@ -119,6 +138,23 @@ def test_more_tasks_are_checked_like_those_of_a_job(client, submitted):
 
     assert [answer.status_code for answer in (twice, unknown, none)] == [422] * 3
     assert twice.json()["errors"][0]["field"] == "tasks[1]"
+
+
+def test_what_nobody_should_ask_is_refused_wherever_it_is_asked(client, submitted):
+    tasks = [{"task": "translate", "options": {"language": "en"}}]
+    job = {"sources": ["s3://box/1"], "tasks": tasks}
+    answers = [
+        client.post("/v1/jobs", json=job),
+        client.post("/v1/jobs", json={**job, "dry_run": True}),
+        client.post(f"/v1/jobs/{submitted}/tasks", json={"tasks": tasks}),
+    ]
+    for answer in answers:
+        assert answer.status_code == 422
+        (error,) = answer.json()["errors"]
+        assert error == {
+            "field": "tasks[0].options.language",
+            "message": "there is nothing to translate from en into en: choose another language or target",
+        }
 
 
 def test_a_deleted_job_is_not_found_from_that_answer_on(client, database):

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select, update
 from support.jobs import claim, facts, plan, request, results, submit
+from support.lives import must, retry
 
 from db.claims import Claim, Failure, JobCancelled, LeaseLost, put_back
 from db.database import Database
@@ -342,6 +343,64 @@ def test_skip_does_not_leave_what_was_heard_in_part(database: Database) -> None:
     second = submit(database, if_seen=IfSeen.SKIP)
     run_all(database)
     assert links_of(database, second)[0].state == LinkState.PARTIAL
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_skip_does_not_leave_one_object_for_what_was_found_in_another(
+    database: Database, listed: bool
+) -> None:
+    caption, scene = request("caption"), request("scene")
+    for number, asked in ((1, (caption, scene)), (2, (caption,))):
+        submit(database, *asked, uris=(), sources=(PREFIX,))
+        found = expanding(database)
+        take(database, found, page(number))
+        complete(database, found)
+        run_all(database)
+
+    second = submit(database, caption, scene, uris=(), sources=(PREFIX,), if_seen=IfSeen.SKIP)
+    found = expanding(database)
+    both = page(1, 2)
+    if not listed:
+        both = SourcePage([NewLink(link.uri, version=None) for link in both.links], "2", 2)
+        with database.write() as session:
+            session.execute(update(Recording).values(version="v1"))
+    take(database, found, both)
+    complete(database, found)
+    run_all(database)
+
+    assert [link.state for link in links_of(database, second)] == ["skipped", "succeeded"]
+
+
+def test_a_retry_of_a_job_that_skips_leaves_what_the_archive_has_and_hears_what_was_left_half_done(
+    database: Database,
+) -> None:
+    archive(database)
+    found = expanding(database)
+    take(database, found, page(3, 4))
+    complete(database, found)
+    run_all(database)
+    old = archive(database, if_seen=IfSeen.SKIP)
+    found = expanding(database)
+    take(database, found, page(1, 2, 3))
+    with database.write() as session:
+        fail_pass(session, found, Failure("input_access_denied", "no", retryable=False))
+    planned = must(claim(database, PassKind.PLAN))
+    plan(database, planned, facts(2), "v1")
+    for kind in (PassKind.UNDERSTAND, PassKind.PLAN):
+        with database.write() as session:
+            fail_pass(session, must(claim(database, kind)), Failure("internal_error", "no", retryable=False))
+    run_all(database)
+    assert [link.state for link in links_of(database, old)] == ["partial", "failed", "skipped"]
+
+    new = retry(database, old)
+    found = expanding(database)
+    assert take(database, found, page(4, 5)) == 1
+    complete(database, found)
+    run_all(database)
+
+    assert [link.state for link in links_of(database, new)] == [
+        "succeeded", "succeeded", "skipped", "succeeded",
+    ]  # fmt: skip
 
 
 def test_redo_hears_all_again_as_one_new_recording(database: Database) -> None:

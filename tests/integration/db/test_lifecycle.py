@@ -39,7 +39,7 @@ from db.registering import register_recording
 from db.retention import drop_timeline, find_unused_timelines, named_timelines
 from db.retrying import JobNotOver, NothingToAsk, NothingToRetry
 from db.setbacks import MAX_CRASHES, find_expired
-from db.states import JobState, LinkState, PassState
+from db.states import IfSeen, JobState, LinkState, PassState
 from db.tables import (
     Annotation,
     Chunk,
@@ -297,6 +297,39 @@ def test_findings_that_a_retry_has_overtaken_are_not_stored(database: Database) 
     assert_sound(database)
 
 
+def test_a_retry_of_a_job_that_hears_everything_again_does_so_too(database: Database) -> None:
+    submit(database, request("caption"))
+    run_all(database)
+    old = submit(database, request("caption"), if_seen=IfSeen.REDO)
+    fail(database, must(claim(database, PLAN)))
+
+    new = retry(database, old)
+
+    assert run_all(database) == 2, "both chunks are heard, although the archive has their captions"
+    assert states_of(database, new) == [LinkState.SUCCEEDED]
+    assert count(database, Recording) == 2
+    assert_sound(database)
+
+
+def test_a_retry_of_what_was_heard_again_in_part_hears_only_the_rest(database: Database) -> None:
+    submit(database, request("caption"))
+    run_all(database)
+    old = submit(database, request("caption"), if_seen=IfSeen.REDO)
+    plan(database, must(claim(database, PLAN)), facts(2))
+    fail(database, must(claim(database, UNDERSTAND)))
+    run_all(database)
+    assert states_of(database, old) == [LinkState.PARTIAL]
+
+    new = retry(database, old)
+
+    assert run_all(database) == 1
+    assert states_of(database, new) == [LinkState.SUCCEEDED]
+    extend(database, new, request("caption"))
+    assert run_all(database) == 0
+    assert count(database, Recording) == 2, "both go on with the recording that the first made"
+    assert_sound(database)
+
+
 def test_nothing_is_retried_that_did_not_fail(database: Database) -> None:
     job_id = submit(database)
     with pytest.raises(JobNotOver, match="queued"):
@@ -435,6 +468,32 @@ def test_the_time_of_a_job_is_counted_from_its_acceptance(database: Database) ->
     job = job_of(database, job_id)
     assert job.expires_at is not None
     assert abs((job.expires_at - job.created_at).total_seconds() - 7_200) < 5
+
+
+@pytest.mark.parametrize(
+    ("of_old", "by_default", "expected"),
+    [(2.0, 24.0, 2.0), (2.0, None, 2.0), (None, 24.0, 24.0), (None, None, None)],
+)
+def test_a_job_made_of_another_lives_as_long_counted_anew(
+    database: Database, of_old: float | None, by_default: float | None, expected: float | None
+) -> None:
+    old = submit(database, request("caption"), uris=("s3://b/bad", "s3://b/good"), ttl_hours=of_old)
+    fail(database, must(claim(database, PLAN)))
+    run_all(database)
+    with database.write() as session:  # accepted an hour ago
+        session.execute(update(Job).values(created_at=database_now(-3_600)))
+        if of_old is not None:
+            session.execute(update(Job).values(expires_at=database_now((of_old - 1) * 3_600)))
+    for new in (
+        retry(database, old, ttl_hours=by_default),
+        extend(database, old, request("scene"), ttl_hours=by_default),
+    ):
+        job = job_of(database, new)
+        if expected is None:
+            assert job.expires_at is None
+        else:
+            assert job.expires_at is not None
+            assert abs((job.expires_at - job.created_at).total_seconds() - expected * 3_600) < 5
 
 
 def test_a_timeline_is_dropped_only_when_nobody_needs_it_and_comes_back_the_same(database: Database) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from chaos import fakes
 from sqlalchemy import func, select, update
 from support.jobs import claim, request, submit
-from support.lives import run_all
+from support.lives import RETIRE, extend, must, remove, retire, run_all
 
 import workers.plan
 from db.claims import Claim
@@ -21,10 +23,12 @@ from db.states import Identity, IfSeen, LinkState, PassKind
 from db.tables import Chunk, JobRecording, Pass, Recording
 from settings import Settings
 from storage import open_store
+from storage.errors import StorageUnavailable
+from storage.uploads import resolve_source, upload_uri
 from workers.context import WorkerContext
 from workers.doorbell import SilentDoorbell
 from workers.leases import Lease
-from workers.plan import plan
+from workers.plan import SourceGone, plan
 
 CAPTION = request("caption", style="clotho")
 SCENE = request("scene")
@@ -58,6 +62,26 @@ class Archive:
         with self.context.database.read() as session:
             query = select(JobRecording).where(JobRecording.job_id == job_id)
             return list(session.scalars(query.order_by(JobRecording.position)))
+
+    def upload(self, content: int = 1) -> str:
+        """Store an upload as the API does."""
+        uri = upload_uri(str(uuid4()), "a.pcm")
+        with self.context.store.writer(self.location(uri)) as writer:
+            writer.write(fakes.make_pcm(content, 1))
+        return uri
+
+    def location(self, uri: str) -> str:
+        return resolve_source(uri, "default", self.context.settings.resolved_storage_url)
+
+    def delete(self, job_id: str) -> None:
+        """Delete a job with all that no other names."""
+        remove(self.context.database, job_id)
+        for gone in retire(self.context.database, must(claim(self.context.database, RETIRE))):
+            self.context.store.delete(self.location(gone))
+
+    def drop_timelines(self) -> None:
+        with self.context.database.write() as session:
+            session.execute(update(Recording).values(timeline_uri=None))
 
     def recordings(self) -> int:
         with self.context.database.read() as session:
@@ -126,8 +150,7 @@ def test_redo_hears_a_copy_again(archive: Archive) -> None:
 
 def test_a_copy_brings_a_timeline_back_that_was_dropped(archive: Archive) -> None:
     archive.hear(archive.put("a.pcm"))
-    with archive.context.database.write() as session:
-        session.execute(update(Recording).values(timeline_uri=None))
+    archive.drop_timelines()
     (archive.folder / "a.pcm").unlink()
     again = archive.hear(archive.put("copy.pcm"), identity=Identity.CONTENT)
     assert len(archive.decoded) == 1, "nothing is left to hear: no timeline is needed"
@@ -175,9 +198,94 @@ def test_a_recording_that_another_job_waits_for_stays(archive: Archive) -> None:
 def test_what_has_a_recording_of_its_own_keeps_it(archive: Archive) -> None:
     first = archive.hear(archive.put("a.pcm"))
     second = archive.hear(copy := archive.put("copy.pcm"))
-    with archive.context.database.write() as session:
-        session.execute(update(Recording).values(timeline_uri=None))
+    archive.drop_timelines()
     third = archive.hear(copy, requests=(SCENE,), identity=Identity.CONTENT)
 
     own, same = archive.links(second)[0].recording_id, archive.links(third)[0].recording_id
     assert own == same != archive.links(first)[0].recording_id
+
+
+@pytest.mark.parametrize("as_upload", [False, True])
+def test_a_job_keeps_its_own_object_when_the_first_of_the_same_bytes_is_gone(
+    archive: Archive, as_upload: bool
+) -> None:
+    sources = [archive.upload() if as_upload else archive.put(name) for name in ("a.pcm", "copy.pcm")]
+    first, second = (archive.hear(uri, identity=Identity.CONTENT) for uri in sources)
+    archive.delete(first)
+    archive.context.store.delete(archive.location(sources[0]))
+    archive.drop_timelines()
+
+    more = extend(archive.context.database, second, SCENE)
+    archive.plan()
+    run_all(archive.context.database)
+
+    assert archive.links(more)[0].state == LinkState.SUCCEEDED
+    assert (len(archive.decoded), archive.recordings()) == (2, 1)
+
+
+def test_a_touched_file_is_still_the_object_of_a_job_that_knew_it_by_its_bytes(archive: Archive) -> None:
+    uri = archive.put("a.pcm")
+    archive.hear(uri)
+    os.utime(archive.folder / "a.pcm", (1, 1))
+    touched = archive.hear(uri, identity=Identity.CONTENT)
+    archive.drop_timelines()
+
+    more = extend(archive.context.database, touched, SCENE)
+    archive.plan()
+    run_all(archive.context.database)
+
+    assert archive.links(more)[0].state == LinkState.SUCCEEDED
+
+
+@pytest.mark.parametrize("content", [None, 2])
+def test_an_own_object_that_is_gone_or_has_other_bytes_brings_nothing_back(
+    archive: Archive, content: int | None
+) -> None:
+    archive.hear(archive.put("a.pcm"))
+    second = archive.hear(archive.put("copy.pcm"), identity=Identity.CONTENT)
+    for name in ("a.pcm", "copy.pcm"):
+        (archive.folder / name).unlink()
+    if content is not None:
+        archive.put("copy.pcm", content)
+    archive.drop_timelines()
+
+    extend(archive.context.database, second, SCENE)
+    with pytest.raises(SourceGone, match=r"a\.pcm.*copy\.pcm"):
+        archive.plan()
+    assert len(archive.decoded) == 1, "it is compared before it is decoded"
+
+
+def test_by_version_a_job_has_no_object_but_the_one_that_was_heard(archive: Archive) -> None:
+    uri = archive.put("a.pcm")
+    first = archive.hear(uri)
+    os.utime(archive.folder / "a.pcm", (1, 1))
+    archive.drop_timelines()
+
+    extend(archive.context.database, first, SCENE)
+    with pytest.raises(SourceGone, match="has changed since"):
+        archive.plan()
+
+
+def test_a_second_attempt_brings_a_timeline_back_from_a_copy_as_the_first_would(
+    archive: Archive, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive.hear(archive.put("a.pcm"))
+    (archive.folder / "a.pcm").unlink()
+    archive.drop_timelines()
+    job_id = submit(
+        archive.context.database, SCENE, uris=(archive.put("copy.pcm"),), identity=Identity.CONTENT
+    )
+    lease = Lease(must(claim(archive.context.database, PassKind.PLAN)))
+    with monkeypatch.context() as patched:
+        patched.setattr(workers.plan, "ingest", failing)
+        with pytest.raises(StorageUnavailable):
+            plan(archive.context, lease)
+
+    plan(archive.context, lease)
+    run_all(archive.context.database)
+
+    assert archive.links(job_id)[0].state == LinkState.SUCCEEDED
+
+
+def failing(*_given: Any) -> Any:
+    raise StorageUnavailable("no answer")

@@ -64,6 +64,10 @@ BAD: dict[str, tuple[Any, str]] = {
     "a file that is no audio": ({**GOOD, "audio": "noise.wav"}, "noise.wav"),
     "an unknown field": ({**GOOD, "speed": 2}, "unknown field speed"),
     "an unknown task": ({**GOOD, "task": "dance"}, "no task 'dance'"),
+    "what nobody may ask": (
+        {**GOOD, "task": "translate", "options": {"language": "en"}},
+        "options: language: there is nothing to translate",
+    ),
     "an unknown option": ({**GOOD, "options": {"volume": 3}}, "options: volume"),
     "an unknown tag": (
         {"audio": "clip.wav", "prompt": "<|startoftranscription|>", "target": "a"},
