@@ -30,7 +30,7 @@ from db.queries import NotFound
 from db.retrying import JobNotOver, NothingToAsk, NothingToRetry
 from db.upgrade import SchemaOutdated
 from db.webhooks import TooManyWebhooks, WebhookDisabled, WebhookExists
-from storage import StorageError, StorageFull
+from storage import StorageError, StorageFull, StorageMisconfigured
 
 logger = logging.getLogger(__name__)
 
@@ -203,6 +203,9 @@ def _storage(error: StorageError) -> Failure:
     if isinstance(error, StorageFull):
         detail = "Try again later: whoever runs the service has to make room."
         return Failure(503, error.code, "The object storage is full", detail, headers=RETRY_AFTER)
+    if isinstance(error, StorageMisconfigured):
+        detail = "Try again later: whoever runs the service has to correct EARWITNESS_STORAGE_URL or its credentials."
+        return Failure(503, error.code, "The object storage cannot be used", detail, headers=RETRY_AFTER)
     if error.retryable:
         detail = "Try again in a moment."
         return Failure(503, error.code, "The object storage does not answer", detail, headers=RETRY_AFTER)

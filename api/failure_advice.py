@@ -30,6 +30,8 @@ ADVICE = {
     "invalid_range": Advice(True, "The stored timeline is shorter than its plan: try again, it is made anew."),
     "storage_unavailable": Advice(True, "The storage did not answer: see its status, then try again."),
     "storage_full": Advice(True, "The storage has no room: make some, then try again."),
+    "storage_misconfigured": Advice(True, "The service's own storage is not there or may not be used, whatever the "
+                                    "object: correct EARWITNESS_STORAGE_URL or its credentials, then try again."),
     "storage_error": _LATER,
     "disk_too_small": Advice(True, "Give a worker a larger EARWITNESS_DATA_DIR, then try again."),
     "disk_full": _NOTHING_LEFT,

@@ -10,9 +10,11 @@ from storage.errors import (
     InvalidUri,
     StorageError,
     StorageFull,
+    StorageMisconfigured,
     StorageUnavailable,
 )
 from storage.folder import FolderStore
+from storage.own import OwnStorage
 from storage.router import StoreRouter, open_store
 from storage.s3_options import S3Options
 from storage.store import BLOCK_BYTES, ObjectInfo, ObjectStore, ObjectWriter
@@ -31,9 +33,11 @@ __all__ = [
     "ObjectInfo",
     "ObjectStore",
     "ObjectWriter",
+    "OwnStorage",
     "S3Options",
     "StorageError",
     "StorageFull",
+    "StorageMisconfigured",
     "StorageUnavailable",
     "StoreRouter",
     "folder_uri",

@@ -67,3 +67,10 @@ class StorageFull(StorageUnavailable):
     """The store has no room for another byte."""
 
     code = "storage_full"
+
+
+class StorageMisconfigured(StorageError):
+    """The service's own storage is not there, or may not be used: no object and no recording is to blame."""
+
+    code = "storage_misconfigured"
+    retryable = True

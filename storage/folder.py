@@ -125,6 +125,14 @@ class FolderStore:
         with _translated(uri), suppress(FileNotFoundError, NotADirectoryError):
             path.unlink()
 
+    def check(self, prefix: str) -> None:
+        """Look for the folder, or for the last one above it that is there; see ``ObjectStore``."""
+        path = self._resolve(prefix)
+        with _translated(prefix):
+            there = next(one for one in (path, *path.parents) if one.exists())
+        if not there.is_dir():
+            raise InputNotFound(f"{prefix}: {there} is no folder")
+
     def sweep_unfinished(self, prefix: str, before: datetime) -> int:
         """Remove hidden files that writers left; see ``ObjectStore``."""
         folder = self._resolve(prefix)

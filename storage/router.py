@@ -10,6 +10,7 @@ from pathlib import Path
 
 from storage.errors import InvalidUri
 from storage.folder import FolderStore
+from storage.own import OwnStorage
 from storage.s3_options import S3Options
 from storage.store import BLOCK_BYTES, ObjectInfo, ObjectStore, ObjectWriter
 from storage.uris import parse_file, parse_s3, scheme_of
@@ -49,6 +50,10 @@ class StoreRouter:
         """See ``ObjectStore``."""
         self._store_of(uri).delete(uri)
 
+    def check(self, prefix: str) -> None:
+        """See ``ObjectStore``."""
+        self._store_of(prefix).check(prefix)
+
     def sweep_unfinished(self, prefix: str, before: datetime) -> int:
         """See ``ObjectStore``."""
         return self._store_of(prefix).sweep_unfinished(prefix, before)
@@ -70,15 +75,16 @@ def open_store(storage_url: str, *, roots: Sequence[Path] = (), s3: S3Options | 
     """Return the store that reads every supported source and writes below ``storage_url``.
 
     ``storage_url`` is ``s3://bucket[/prefix]`` or ``file:///folder``; files are allowed inside that folder
-    and inside ``roots``. Nothing is connected or created yet. Raises ``InvalidUri`` for a URL that cannot hold
-    objects.
+    and inside ``roots``. What lies below it is the service's own (``OwnStorage``). Nothing is connected or created
+    yet. Raises ``InvalidUri`` for a URL that cannot hold objects.
     """
     allowed = list(roots)
     if scheme_of(storage_url) == "file":
         allowed.append(Path(parse_file(storage_url)))
     else:
         parse_s3(storage_url, need_key=False)
-    return StoreRouter({"file": lambda: FolderStore(allowed), "s3": lambda: _open_s3(s3 or S3Options())})
+    stores = StoreRouter({"file": lambda: FolderStore(allowed), "s3": lambda: _open_s3(s3 or S3Options())})
+    return OwnStorage(stores, storage_url)
 
 
 def _open_s3(options: S3Options) -> ObjectStore:

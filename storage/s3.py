@@ -111,6 +111,12 @@ class S3Store:
         with translated(uri):
             self._client.delete_object(Bucket=bucket, Key=key)
 
+    def check(self, prefix: str) -> None:
+        """List one key: who may use a part of a bucket alone may not ask for the bucket; see ``ObjectStore``."""
+        bucket, key_prefix = parse_s3(prefix, need_key=False)
+        with translated(prefix):
+            self._client.list_objects_v2(Bucket=bucket, Prefix=key_prefix, MaxKeys=1)
+
     def sweep_unfinished(self, prefix: str, before: datetime) -> int:
         """Abort multipart uploads that nobody completed; see ``ObjectStore``."""
         bucket, key_prefix = parse_s3(prefix, need_key=False)

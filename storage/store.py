@@ -70,6 +70,12 @@ class ObjectStore(Protocol):
     def delete(self, uri: str) -> None:
         """Remove the object; removing what is absent is no error."""
 
+    def check(self, prefix: str) -> None:
+        """Return when there is a bucket, a folder, or room for a folder, that can hold what lies below ``prefix``.
+
+        Raises ``InputNotFound`` when there is none: ``head`` cannot tell that from an object that is absent.
+        """
+
     def sweep_unfinished(self, prefix: str, before: datetime) -> int:
         """Remove what writers below ``prefix`` began before that instant and never finished; return how many.
 

@@ -31,7 +31,7 @@ class Ending(StrEnum):
     FAILED = "failed"
     DROPPED = "dropped"  # another worker took it over, or its job was cancelled
     RELEASED = "released"  # this worker is stopping
-    TROUBLED = "troubled"  # this machine has nothing left, such as room on its disk
+    TROUBLED = "troubled"  # this machine has nothing left, such as room on its disk, or our storage is gone
 
 
 def attempt(
@@ -39,9 +39,9 @@ def attempt(
 ) -> Ending:
     """Work on a claim under a renewed lease and say how it ended; never raises.
 
-    A failure is stored on the pass: another attempt follows where that can help. One of the machine costs the pass
-    no attempt. ``rest`` hears of what says something about machine and storage. When the process dies instead, the
-    lease expires and the pass goes to another worker.
+    A failure is stored on the pass: another attempt follows where that can help. One of the machine, or of the
+    service's own storage, costs the pass no attempt. ``rest`` hears of what says something about machine and storage.
+    When the process dies instead, the lease expires and the pass goes to another worker.
     """
     rest = rest or Rest(claim.kind)
     with keeper.holding(claim) as lease, about(**ids_of(claim)):

@@ -1,4 +1,4 @@
-"""Let a lane rest while its machine is in trouble or the storage does not answer, and look now and then.
+"""Let a lane rest while its machine or our storage is in trouble or does not answer, and look now and then.
 
 Without it a worker whose disk is full would take pass after pass and give each back, and a storage that is gone for
 ten minutes would cost every waiting recording its tries.
@@ -53,7 +53,7 @@ class Rest:
             return max(0.0, self._until - self._clock()) if self._pause else 0.0
 
     def trouble(self, why: str) -> None:
-        """Begin to rest, or rest longer: the machine is in trouble."""
+        """Begin to rest, or rest longer: the machine, or the service's own storage, is in trouble."""
         with self._lock:
             self._begin(why)
 

@@ -1,4 +1,4 @@
-"""Know a failure that says something about this machine and nothing about the pass: a full disk, no handles left."""
+"""Know a failure that says nothing about the pass: a full disk, no handles left, no storage where ours should be."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+
+from storage.errors import StorageMisconfigured
 
 ERRNOS = {
     errno.ENOSPC: "disk_full",
@@ -30,7 +32,7 @@ class DiskTooSmall(Exception):
 
 
 def trouble_of(error: BaseException) -> str | None:
-    """Return the code of the trouble behind an error, or behind what caused it; None where the machine is well."""
+    """Return the code of the trouble behind an error, or behind what caused it; None where the pass may be to blame."""
     for one in _causes(error):
         if isinstance(one, OSError) and one.errno in ERRNOS:
             return ERRNOS[one.errno]
@@ -38,7 +40,7 @@ def trouble_of(error: BaseException) -> str | None:
             return "no_permission"  # of a file of ours: what a source forbids has an error of its own
         if isinstance(one, RuntimeError) and NO_THREADS in str(one):
             return "no_processes"
-    return None
+    return StorageMisconfigured.code if isinstance(error, StorageMisconfigured) else None
 
 
 def check_room(folder: Path, size_bytes: int) -> None:

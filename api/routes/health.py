@@ -13,7 +13,7 @@ from api.problems import NotReady, Problem
 from api.services import Services, Wired
 from db.database import DatabaseUnavailable
 from db.upgrade import SchemaOutdated, check_schema
-from storage import InputNotFound, StorageError, join
+from storage import InputNotFound, StorageError, StorageMisconfigured, join
 
 logger = logging.getLogger(__name__)
 
@@ -72,12 +72,15 @@ def _check_schema(services: Services) -> str | None:
 
 
 def _check_storage(services: Services) -> str | None:
-    """Look for an object that nobody wrote: that there is none is an answer."""
+    """Look for an object that nobody wrote: that it alone is missing is an answer."""
     probe = join(services.settings.resolved_storage_url, "uploads", "is-it-there")
     try:
         services.store.head(probe)
     except InputNotFound:
         return None
+    except StorageMisconfigured as error:
+        logger.warning("not ready: %s", error)
+        return f"the object storage cannot be used: check EARWITNESS_STORAGE_URL and its credentials ({error.code})"
     except StorageError as error:
         logger.warning("not ready: %s", error)
         return f"the object storage does not answer as it should ({error.code})"

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import boto3
 import pytest
 from fastapi.testclient import TestClient
+from moto.server import ThreadedMotoServer
 
 from api.app import create_app
 from db.database import Database
 from settings import Settings
-from storage import InputAccessDenied, StorageUnavailable
+from storage import InputAccessDenied, StorageMisconfigured, StorageUnavailable
 
 
 class FailingStore:
@@ -53,7 +57,12 @@ def test_with_an_empty_database_it_is_not_ready_and_says_what_to_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "error", [StorageUnavailable("no route to secret-host"), InputAccessDenied("keys of boss")]
+    "error",
+    [
+        StorageUnavailable("no route to secret-host"),
+        InputAccessDenied("keys of boss"),
+        StorageMisconfigured("no secret bucket"),
+    ],
 )
 def test_without_its_storage_it_is_not_ready(settings, error):
     database = Database(settings.resolved_database_url)
@@ -65,3 +74,41 @@ def test_without_its_storage_it_is_not_ready(settings, error):
     assert error.code in answer.text
     assert "secret" not in answer.text
     assert "boss" not in answer.text
+
+
+def test_a_folder_that_cannot_hold_objects_makes_it_not_ready_and_names_the_setting(client, settings):
+    (settings.data_dir / "objects").write_text("a file")
+
+    answer = client.get("/readyz")
+
+    assert failing(answer) == ["storage"]
+    assert "EARWITNESS_STORAGE_URL" in answer.text
+    assert "storage_misconfigured" in answer.text
+
+
+@pytest.fixture
+def at_s3(settings, monkeypatch) -> Iterator[Settings]:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    client = boto3.client("s3", endpoint_url=endpoint, region_name="us-east-1")
+    client.create_bucket(Bucket="calls")
+    client.close()
+    yield settings.model_copy(
+        update={"s3_endpoint_url": endpoint, "s3_region": "us-east-1", "s3_path_style": True}
+    )
+    server.stop()
+
+
+def test_a_bucket_that_is_not_there_makes_it_not_ready(at_s3):
+    answers = []
+    for bucket in ("calls", "nosuchbucket"):
+        settings = at_s3.model_copy(update={"storage_url": f"s3://{bucket}/prefix"})
+        with TestClient(create_app(settings)) as client:
+            answers.append(client.get("/readyz"))
+
+    assert answers[0].status_code == 200
+    assert failing(answers[1]) == ["storage"]

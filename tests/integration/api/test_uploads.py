@@ -122,3 +122,14 @@ def test_a_store_that_does_not_answer_is_said_without_saying_where_it_is(setting
     assert (answer.status_code, answer.json()["code"]) == (503, "storage_unavailable")
     assert answer.headers["retry-after"]
     assert "secret-host" not in answer.text
+
+
+def test_a_storage_that_is_not_there_is_the_services_fault_and_may_pass(client, settings):
+    (settings.data_dir / "objects").write_text("a file")
+
+    answer = client.post("/v1/uploads", files={"file": ("a.wav", b"x")})
+
+    assert (answer.status_code, answer.json()["code"]) == (503, "storage_misconfigured")
+    assert "EARWITNESS_STORAGE_URL" in answer.json()["detail"]
+    assert answer.headers["retry-after"]
+    assert str(settings.data_dir) not in answer.text

@@ -6,18 +6,23 @@ import errno
 import os
 import threading
 import time
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from chaos import fakes
 from sqlalchemy import select, update
-from support.jobs import claim, submit
+from support.jobs import claim, request, submit
 from support.servers import wait_until
 
 from db.claims import Claim, hold
 from db.clock import database_now
 from db.setbacks import MAX_ERRORS, PATIENCE_SECONDS
 from db.states import PassKind, PassState
-from db.tables import Event, Pass
+from db.tables import Event, Pass, Recording
 from db.workers import list_troubles, list_workers, report_worker
+from storage import open_store
 from storage.errors import StorageUnavailable
 from storage.uploads import resolve_source
 from workers import rest as resting
@@ -28,6 +33,7 @@ from workers.leases import Lease, LeaseKeeper
 from workers.plan import plan
 from workers.rest import Rest
 from workers.runner import Lane, Runner
+from workers.understand import read_samples
 
 
 def take(context: WorkerContext) -> Claim:
@@ -151,6 +157,70 @@ def test_a_storage_that_is_gone_costs_few_recordings_their_tries(
     assert (runner.trouble or "").startswith("storage_unavailable: ")
     runner.stop(1.0)
     assert runner.counts.read()["failed_plan"] <= resting.OUTAGES_IN_A_ROW + 2 + 5
+
+
+@pytest.fixture
+def with_source(context: WorkerContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerContext:
+    """A worker for whose archive one recording waits, that it decodes by copying."""
+    archive = tmp_path / "archive"
+    archive.mkdir()
+    (archive / "a.pcm").write_bytes(fakes.make_pcm(1, 1))
+    monkeypatch.setattr("workers.plan.ingest", fakes.copy_ingest)
+    submit(context.database, request("caption"), uris=((archive / "a.pcm").as_uri(),))
+    store = open_store(context.settings.resolved_storage_url, roots=(archive,))
+    return replace(context, store=store)
+
+
+def test_a_storage_that_is_not_there_costs_no_recording_its_tries(
+    with_source: WorkerContext, keeper: LeaseKeeper
+) -> None:
+    objects = with_source.settings.data_dir / "objects"
+    objects.write_text("a file")
+    lane = Rest("plan")
+    for _ in range(MAX_ERRORS + 1):
+        assert attempt(with_source, keeper, take(with_source), plan, lane) is Ending.TROUBLED
+    stored = only(with_source)
+    assert (stored.state, stored.errors, stored.error_code) == (PassState.READY, 0, "storage_misconfigured")
+    assert "EARWITNESS_STORAGE_URL" in (stored.error_message or "")
+    assert (lane.why or "").startswith("storage_misconfigured: ")
+
+    objects.unlink()
+    assert attempt(with_source, keeper, take(with_source), plan, lane) is Ending.DONE
+    assert lane.why is None
+
+
+def test_a_storage_of_ours_on_a_disk_that_is_read_only_says_that(
+    with_source: WorkerContext, keeper: LeaseKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr("workers.plan.private_folder", lambda *_: nullcontext(with_source.scratch_dir))
+    assert attempt(with_source, keeper, take(with_source), plan) is Ending.TROUBLED
+    assert only(with_source).error_code == "disk_read_only"
+
+
+def test_a_timeline_that_was_deleted_behind_our_back_is_no_trouble_of_the_storage(
+    with_source: WorkerContext, keeper: LeaseKeeper
+) -> None:
+    assert attempt(with_source, keeper, take(with_source), plan) is Ending.DONE
+    with with_source.database.read() as session:
+        uri = session.scalars(select(Recording.timeline_uri)).one()
+    assert uri is not None
+    with_source.store.delete(uri)
+    lane = Rest("understand")
+    heard = claim(with_source.database, PassKind.UNDERSTAND, worker="w1", lease=30.0)
+    assert heard is not None
+
+    def hear(context: WorkerContext, lease: Lease) -> None:
+        read_samples(context, context.understanding.load(lease.claim))
+
+    assert attempt(with_source, keeper, heard, hear, lane) is Ending.FAILED
+    with with_source.database.read() as session:
+        failed = session.get_one(Pass, heard.pass_id)
+        assert (failed.state, failed.error_code) == (PassState.FAILED, "input_not_found")
+    assert lane.why is None
 
 
 def test_a_kind_of_worker_is_in_trouble_only_when_all_of_it_are(context: WorkerContext) -> None:

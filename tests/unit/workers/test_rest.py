@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from storage.errors import StorageUnavailable
+from storage.errors import InputNotFound, StorageMisconfigured, StorageUnavailable
 from workers.rest import FIRST_SECONDS, LONGEST_SECONDS, OUTAGES_IN_A_ROW, Rest
 from workers.trouble import DiskTooSmall, check_room, trouble_of
 
@@ -101,6 +101,11 @@ def test_a_file_of_ours_that_may_not_be_written_is_trouble_and_a_source_that_may
     wrapped = StorageUnavailable("x")
     wrapped.__cause__ = error
     assert trouble_of(wrapped) is None
+
+
+def test_a_storage_that_is_not_there_is_trouble_and_a_source_is_not():
+    assert trouble_of(StorageMisconfigured("x")) == "storage_misconfigured"
+    assert trouble_of(InputNotFound("x")) is None
 
 
 def test_a_machine_without_threads_is_in_trouble():
