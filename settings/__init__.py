@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +13,10 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "EARWITNESS_"
+
+_LIKE_A_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")  # s3:/bucket is no folder that anybody wants
+_BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}(/|$)")  # what the storage takes: with no credentials
+_FOLDER = re.compile(r"/+[^/?#][^?#]*")
 
 
 class InvalidSettings(Exception):
@@ -189,6 +194,19 @@ class Settings(BaseSettings):
             )
         return value
 
+    @field_validator("storage_url")
+    @classmethod
+    def _known_storage(cls, value: str) -> str:
+        if "://" not in value and not _LIKE_A_URL.match(value):
+            return value  # a folder
+        scheme, _, rest = value.partition("://")
+        if scheme.lower() == "s3" and _BUCKET.match(rest):
+            return f"s3://{rest}"
+        path = rest.removeprefix("localhost")
+        if scheme.lower() == "file" and _FOLDER.fullmatch(path) and ".." not in path.split("/"):
+            return f"file://{path}"
+        raise ValueError("this is no storage: use s3://BUCKET/PREFIX, file:///FOLDER or the path of a folder")
+
     @field_validator("api_key", "key_secret", mode="before")
     @classmethod
     def _empty_is_none(cls, value: object) -> object:
@@ -219,7 +237,7 @@ class Settings(BaseSettings):
     @cached_property
     def resolved_storage_url(self) -> str:
         """The base URI of our own objects: ``s3://...`` as set, else a ``file://`` URI of a folder."""
-        if self.storage_url.startswith(("s3://", "file://")):
+        if "://" in self.storage_url:
             return self.storage_url.rstrip("/")
         folder = Path(self.storage_url) if self.storage_url else self.data_dir / "objects"
         return folder.absolute().as_uri()

@@ -28,12 +28,38 @@ def test_the_defaults_need_no_server(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         ("LEASE_SECONDS", "0"),
         ("LOG_LEVEL", "LOUD"),
         ("PLACES", "0"),
+        ("STORAGE_URL", "gs://bucket/prefix"),
+        ("STORAGE_URL", "s3:/bucket/prefix"),
+        ("STORAGE_URL", "s3://me:secret@bucket/prefix"),
+        ("STORAGE_URL", "/data/s3://bucket"),
+        ("STORAGE_URL", "S3://"),
+        ("STORAGE_URL", "s3:///prefix"),
+        ("STORAGE_URL", "file://objects"),
+        ("STORAGE_URL", "file:///a/../b"),
+        ("STORAGE_URL", "file:///"),
     ],
 )
 def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv(PREFIX + name, value)
     with pytest.raises(InvalidSettings, match=PREFIX + name):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("value", "url"),
+    [
+        ("S3://Bucket/Prefix/", "s3://Bucket/Prefix"),
+        ("s3://bucket", "s3://bucket"),
+        ("FILE:///data/a%20b", "file:///data/a%20b"),
+        ("file://localhost/data", "file:///data"),
+        ("data/at:8", (Path.cwd() / "data" / "at:8").as_uri()),
+        ("/data/a b", "file:///data/a%20b"),
+        ("/data/at:8", "file:///data/at%3A8"),
+    ],
+)
+def test_a_storage_is_read_as_people_write_it(monkeypatch: pytest.MonkeyPatch, value: str, url: str) -> None:
+    monkeypatch.setenv("EARWITNESS_STORAGE_URL", value)
+    assert load_settings().resolved_storage_url == url
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
