@@ -21,11 +21,14 @@ from workers.watchdog import Watchdog
 
 logger = logging.getLogger(__name__)
 
+WINDOWS = 2
+
 
 def load_engine(settings: Settings, model: str) -> Engine:
     """Load a model by the name that settings give it."""
     # As many places again for windows of chunks, which some tasks hear by themselves.
-    return Engine.load(find_source(settings, model), places=2 * settings.places, **load_options(settings))
+    options = load_options(settings)
+    return Engine.load(find_source(settings, model), places=settings.places, times=WINDOWS, **options)
 
 
 def open_lanes(context: WorkerContext) -> Sequence[Lane]:
@@ -44,7 +47,7 @@ def open_lane(context: WorkerContext, model: str) -> Sequence[Lane]:
     return [
         Lane(
             PassKind.UNDERSTAND,
-            settings.places,
+            engine.places // WINDOWS,
             ear.understand,
             model=model,
             device=settings.device,

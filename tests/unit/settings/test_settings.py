@@ -27,7 +27,7 @@ def test_the_defaults_need_no_server(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         ("BROKER_URL", "amqp://h"),
         ("LEASE_SECONDS", "0"),
         ("LOG_LEVEL", "LOUD"),
-        ("PLACES", "0"),
+        ("PLACES", "-1"),
     ],
 )
 def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
