@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from api.asking import check_references
 from api.job_views import AcceptedJob, show_job
 from api.job_webhooks import webhook_of_job
-from api.served import NoWorker, models_missing, workers_resting
+from api.served import NoWorker, models_missing, workers_not_ready
 from api.submissions import Submission
 from api.webhook_views import JobWebhook
 from db import queries
@@ -114,7 +114,7 @@ def _admit(services: Services, session: Session, asked: Asked, pending: int) -> 
     warnings = models_missing(session, services.served, new.requests)
     if warnings and asked.submission.if_no_worker == "refuse":
         raise NoWorker("; ".join(warnings))
-    warnings += workers_resting(session, services.served)
+    warnings += workers_not_ready(session, services.served, new.requests)
     return _Admitted(asked, new, warnings)
 
 

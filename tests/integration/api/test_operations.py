@@ -100,6 +100,15 @@ def test_metrics_are_declared_and_tell_what_is_there(local, database):
         assert known & {family.name, f"{family.name}_total"} or family.name.endswith("_created"), family.name
 
 
+def test_metrics_count_a_worker_that_loads_as_alive_and_not_as_resting(local, database):
+    report(database, trouble="loading: the model mini is being loaded")
+    values = samples(local.get("/metrics").text)
+    assert values[PREFIX + "worker_rests", "cpu", "h:1:cpu"] == 0
+    assert values[PREFIX + "workers", "cpu", "yes"] == 1
+    report(database, trouble="disk_full: no room")
+    assert samples(local.get("/metrics").text)[PREFIX + "worker_rests", "cpu", "h:1:cpu"] == 1
+
+
 def test_metrics_answer_without_the_database(settings, tmp_path):
     broken = settings.model_copy(update={"database_url": f"sqlite:///{tmp_path}/none/of.db"})
     with TestClient(create_app(broken), client=("127.0.0.1", 1)) as client:
