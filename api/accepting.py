@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from api.asking import check_references
 from api.job_views import AcceptedJob, show_job
 from api.job_webhooks import webhook_of_job
-from api.served import NoWorker, models_missing, workers_resting
+from api.served import NoWorker, models_missing, workers_not_ready
 from api.submissions import Submission
 from api.webhook_views import JobWebhook
 from db import queries
@@ -47,7 +47,7 @@ class _Admitted:
     asked: Asked
     new: NewJob
     warnings: Sequence[str]
-    webhook: JobWebhook | None
+    webhook: JobWebhook | None = None
 
 
 class Accepting:
@@ -85,6 +85,7 @@ def _store(services: Services, tenant: str, batch: Sequence[Asked]) -> list[Resp
             if answer is None:
                 pending = sum(len(one.new.uris) for one in admitted)
                 admitted.append(_admit(services, session, asked, pending))
+        admitted = _with_webhooks(services, session, admitted)
         stored = submit_jobs(session, [one.new for one in admitted]) if admitted else []
         answers = iter(
             [
@@ -113,11 +114,24 @@ def _admit(services: Services, session: Session, asked: Asked, pending: int) -> 
     warnings = models_missing(session, services.served, new.requests)
     if warnings and asked.submission.if_no_worker == "refuse":
         raise NoWorker("; ".join(warnings))
-    warnings += workers_resting(session, services.served)
-    webhook = webhook_of_job(session, new.tenant, asked.submission.webhook, settings)
-    return _Admitted(
-        asked, replace(new, webhook_id=None if webhook is None else webhook.id), warnings, webhook
-    )
+    warnings += workers_not_ready(session, services.served, new.requests)
+    return _Admitted(asked, new, warnings)
+
+
+def _with_webhooks(services: Services, session: Session, admitted: Sequence[_Admitted]) -> list[_Admitted]:
+    """Find or make the webhooks that jobs name, and return the jobs with them, in their own order.
+
+    By URL, and only when all have been admitted: processes that store the same webhooks wait for each other's rows,
+    and near a limit take turns, so everybody has to take both in one order.
+    """
+    found = list(admitted)
+    for place in sorted(range(len(found)), key=lambda place: found[place].asked.submission.webhook or ""):
+        one = found[place]
+        url = one.asked.submission.webhook
+        webhook = webhook_of_job(session, one.new.tenant, url, services.settings)
+        if webhook is not None:
+            found[place] = replace(one, new=replace(one.new, webhook_id=webhook.id), webhook=webhook)
+    return found
 
 
 def _answer(session: Session, services: Services, admitted: _Admitted, stored: Submitted) -> Response:

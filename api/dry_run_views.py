@@ -36,12 +36,16 @@ class DryRunView(BaseModel):
     bytes: int = Field(description="Their size.", examples=[4_000_000_000])
     bytes_extrapolated: bool = Field(description="Whether the size follows from a sample.")
     estimated_hours: float | None = Field(
-        description="Hours of audio; null when no file of the sample could be read.", examples=[103.5]
+        description="Hours of audio; null when no file of the sample tells.", examples=[103.5]
     )
     hours_extrapolated: bool = Field(description="Whether the hours follow from a sample.")
     probed: int = Field(description="How many files were looked into for that.", examples=[16])
     probed_unreadable: list[SkippedView] = Field(
         description="Those of them whose headers cannot be read, by their codes."
+    )
+    not_probed: list[SkippedView] = Field(
+        description="Files beside them that were meant to be looked into and could not be: by the storage's code, by "
+        "`decode_timeout` or `decode_crashed` where the probe gave no answer, or `not_probed` where our disk failed."
     )
     skipped: list[SkippedView] = Field(
         description="Objects and lines that would be left out, and why: not_audio, outside_glob, invalid_name, "

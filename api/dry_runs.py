@@ -75,6 +75,16 @@ class _Tally:
             shown.append(example)
 
 
+@dataclass
+class _Estimate:
+    """What the sample says of all objects. The odd ones are (code, URI)."""
+
+    seconds: float | None
+    probed: int = 0
+    unreadable: list[tuple[str, str]] = field(default_factory=list)  # of those probed
+    unprobed: list[tuple[str, str]] = field(default_factory=list)
+
+
 class DryRun:
     """One dry run. ``seed`` decides which files are probed."""
 
@@ -175,68 +185,64 @@ class DryRun:
         return tried == len(named)
 
     def _view(self, sources: list[SourceCountView], complete: bool, *, all_sized: bool) -> DryRunView:
-        seconds, probed, odd = self._estimate()
-        for code, uri in odd:
-            self._tally.examples.setdefault(code, []).append(uri)
+        found = self._estimate()
         return DryRunView(
             complete=complete,
             objects=self._tally.objects,
             bytes=self._tally.bytes_by_suffix.total(),
             bytes_extrapolated=not all_sized,
-            estimated_hours=None if seconds is None else round(seconds / 3600, 4),
-            hours_extrapolated=probed < self._tally.objects,
-            probed=probed,
-            probed_unreadable=[
-                SkippedView(code=code, count=count, examples=self._tally.examples[code][:EXAMPLES])
-                for code, count in sorted(Counter(code for code, _ in odd).items())
-            ],
+            estimated_hours=None if found.seconds is None else round(found.seconds / 3600, 4),
+            hours_extrapolated=found.probed < self._tally.objects,
+            probed=found.probed,
+            probed_unreadable=_by_code(found.unreadable),
+            not_probed=_by_code(found.unprobed),
             skipped=[
-                SkippedView(code=code, count=count, examples=self._tally.examples[code][:EXAMPLES])
+                SkippedView(code=code, count=count, examples=self._tally.examples[code])
                 for code, count in sorted(self._tally.skipped.items())
             ],
             sources=sources,
         )
 
-    def _estimate(self) -> tuple[float | None, int, list[tuple[str, str]]]:
-        """Return the seconds of all objects, how many were probed for it, and the odd ones as (code, URI).
-
-        Seconds per byte of the sample, for each suffix apart where the sample has it.
-        """
+    def _estimate(self) -> _Estimate:
+        """Look into the sample. Seconds per byte of it, for each suffix apart where the sample has it."""
         sample = self._sample.kept
         with ExitStack() as files:
             ends_at = time.monotonic() + PROBE_SECONDS
             opened: list[tuple[ObjectInfo, BinaryIO]] = []
-            odd: list[tuple[str, str]] = []
+            found = _Estimate(None)
             for one in sample:
                 if time.monotonic() >= ends_at:
                     break
                 try:
                     opened.append((one, self._fetch_ends(one, files)))
                 except StorageError as error:
-                    odd.append((error.code, one.uri))
+                    found.unprobed.append((error.code, one.uri))
                 except OSError:  # our own disk: the object may be sound, and says nothing about the others
-                    odd.append((NOT_PROBED, one.uri))
+                    found.unprobed.append((NOT_PROBED, one.uri))
             answers = probe([file for _, file in opened], PROBE_SECONDS)
         seconds: dict[str, float] = defaultdict(float)
         sizes: Counter[str] = Counter()
-        probed = 0
         for (one, _), answer in zip(opened, answers, strict=True):
             if answer.code is not None:
-                odd.append((answer.code, one.uri))
-            if answer.code in _NO_ANSWER:
-                continue
+                gave_none = answer.code in _NO_ANSWER
+                (found.unprobed if gave_none else found.unreadable).append((answer.code, one.uri))
+                if gave_none:
+                    continue
             # What cannot be read is heard for no time, and stands for others like it.
-            probed += 1
+            found.probed += 1
             sizes[_suffix(one.uri)] += one.size_bytes
             seconds[_suffix(one.uri)] += answer.seconds or 0.0
         if not sizes.total():
-            return (0.0 if not self._tally.objects else None), probed, odd
+            all_empty = found.probed and not self._tally.bytes_by_suffix.total()
+            found.seconds = 0.0 if all_empty or not self._tally.objects else None
+            return found
         overall = sum(seconds.values()) / sizes.total()
         all_seconds = sum(
             size * (seconds[suffix] / sizes[suffix] if sizes[suffix] else overall)
             for suffix, size in self._tally.bytes_by_suffix.items()
         )
-        return (all_seconds if math.isfinite(all_seconds) else None), probed, odd
+        found.seconds = all_seconds if math.isfinite(all_seconds) else None
+        return found
 
     def _fetch_ends(self, one: ObjectInfo, files: ExitStack) -> BinaryIO:
         """Return a sparse file as long as the object, with its first and last bytes in place.
@@ -261,6 +267,15 @@ def _why_nothing(source: Source, seen: int, skipped: int) -> str | None:
     else:
         why = why_nothing(SourceKind.PREFIX, source.glob, seen=seen, skipped=skipped, lines_bad=0)
     return None if why is None else f"{NO_OBJECTS}: {source.prefix or source.manifest}: {why}"
+
+
+def _by_code(odd: Sequence[tuple[str, str]]) -> list[SkippedView]:
+    uris: dict[str, list[str]] = {}
+    for code, uri in odd:
+        uris.setdefault(code, []).append(uri)
+    return [
+        SkippedView(code=code, count=len(uris[code]), examples=uris[code][:EXAMPLES]) for code in sorted(uris)
+    ]
 
 
 def _suffix(uri: str) -> str:

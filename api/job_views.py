@@ -105,7 +105,8 @@ class JobDetail(JobSummary):
     requests: list[RequestView] = Field(description="What the job asked, in its order.")
     progress: ProgressView = Field(description="How far it is.")
     warnings: list[str] = Field(
-        description="What it waits for, such as a model that no worker serves (`no_worker: ...`)."
+        description="What it waits for, such as a model that no worker serves (`no_worker: ...`) "
+        "or that is being loaded (`worker_loads: ...`)."
     )
 
 

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from db import queue_depth
 from db.database import Database
 from db.states import JobState, PassKind, PassState
-from db.workers import list_workers
+from db.workers import is_loading, list_workers
 
 logger = logging.getLogger(__name__)
 
@@ -178,7 +178,8 @@ def _read_workers(session: Session, families: _Families) -> None:
             continue
         families.add("worker_places", worker.places, worker.name, worker.kind)
         families.add("worker_held", worker.held, worker.name, worker.kind)
-        families.add("worker_rests", int(worker.trouble is not None), worker.name, worker.kind)
+        rests = worker.trouble is not None and not is_loading(worker.trouble)
+        families.add("worker_rests", int(rests), worker.name, worker.kind)
         families.add("crashes_total", worker.numbers.get("crashes_found", 0), worker.name)
         for name, value in sorted(worker.numbers.items()):
             ending, _, rest = name.partition("_")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+import uuid
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -52,6 +53,13 @@ class RequestLog:
 
 
 def _job_of(scope: Scope, location: str) -> str | None:
-    """Return the job that was made, or else the one that the path names."""
+    """Return the job that was made, or else the one that the path names, if it can be one.
+
+    Anybody can write anything into a path.
+    """
     made = location.removeprefix(_JOBS)
-    return made if made != location else scope.get("path_params", {}).get("job_id")
+    named = made if made != location else scope.get("path_params", {}).get("job_id", "")
+    try:
+        return str(uuid.UUID(named))  # as we write it: UUID also takes line breaks around one
+    except ValueError:
+        return None

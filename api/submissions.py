@@ -185,8 +185,8 @@ class Submission(Input):
     )
     if_no_worker: Literal["wait", "refuse"] = Field(
         "wait",
-        description="What to do when no worker serves a model that the tasks need: `wait` for one, and say so in "
-        "`warnings`, or `refuse` the job.",
+        description="What to do when no worker serves or loads a model that the tasks need: `wait` for one, and say so "
+        "in `warnings`, or `refuse` the job.",
     )
     dry_run: bool = Field(
         False,

@@ -35,8 +35,9 @@ def workers_table(workers: Iterable[Json]) -> Table:
         state = "draining" if worker["draining"] else "alive"
         name = plain(worker["name"])
         if trouble := worker["trouble"]:
-            state = "rests"
-            name.append_text(plain(f"\n{trouble}", "red"))
+            loads = trouble.startswith("loading:")
+            state = "loads" if loads else "rests"
+            name.append_text(plain(f"\n{trouble}", "" if loads else "red"))
         table.add_row(
             name,
             plain(state, "yellow" if worker["trouble"] else "green")

@@ -114,6 +114,12 @@ def dry_run_table(found: Json) -> Table:
         table.add_row(
             "unreadable", plain(f"{one['count']} of {found['probed']} looked into: {_reason(one)}", "yellow")
         )
+    unprobed = found.get("not_probed", ())
+    sampled = found["probed"] + sum(one["count"] for one in unprobed)
+    for one in unprobed:
+        table.add_row(
+            "not looked into", plain(f"{one['count']} of {sampled} in the sample: {_reason(one)}", "yellow")
+        )
     for one in found["skipped"]:
         table.add_row("left out", plain(f"{one['count']}: {_reason(one)}"))
     for source in found["sources"]:
@@ -129,7 +135,7 @@ def dry_run_table(found: Json) -> Table:
 
 def _hours(found: Json, least: str) -> str:
     if found["estimated_hours"] is None:
-        return "unknown: no file of the sample could be read"
+        return "unknown: no file of the sample tells"
     how = f", estimated from {found['probed']} files" if found["hours_extrapolated"] else ""
     return f"{least}{found['estimated_hours']:.2f} hours{how}"
 

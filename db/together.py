@@ -11,6 +11,10 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 MOST_AT_ONCE = 64
 LOST = (OperationalError, InterfaceError)  # the connection or the server: trying each alone would not help
+_IN_THE_WAY = (
+    "40P01",
+    "40001",
+)  # PostgreSQL's deadlock and serialisation failure: operational errors as well
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -27,7 +31,8 @@ class Together(Generic[Item, Answer]):
 
     Threads queue for a turn. The one that gets it works for all that wait, and the others find theirs done. Nobody
     waits for company: a lone item is worked on at once. Where ``work`` raises, each item is tried alone, so that one
-    which cannot be done spoils no other; an error of the kinds ``of_all``, such as a lost connection, is everybody's.
+    which cannot be done spoils no other; an error of the kinds ``of_all``, such as a lost connection, is everybody's,
+    unless another transaction was in the way.
     """
 
     def __init__(
@@ -62,13 +67,15 @@ class Together(Generic[Item, Answer]):
         answers: Sequence[Answer | Exception]
         try:
             answers = self._work([one.item for one in batch])
-        except self._of_all as error:
-            answers = [error] * len(batch)
         except Exception as error:  # noqa: BLE001  # it becomes the answer to the item that causes it
-            if len(batch) > 1:
+            if len(batch) > 1 and (not isinstance(error, self._of_all) or _was_in_the_way(error)):
                 for one in batch:
                     self._do([one])
                 return
-            answers = [error]
+            answers = [error] * len(batch)
         for one, answer in zip(batch, answers, strict=True):
             one.answer = answer
+
+
+def _was_in_the_way(error: Exception) -> bool:
+    return getattr(getattr(error, "orig", None), "sqlstate", None) in _IN_THE_WAY

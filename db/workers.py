@@ -5,7 +5,7 @@ So a row that is seen no more is of a process that fell silent, and one that is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 from sqlalchemy import ColumnElement, delete, select
@@ -15,6 +15,7 @@ from db.clock import database_now
 from db.statements import count_moved, insert_of
 from db.tables import Worker
 
+LOADING = "loading"  # the code of a worker that is about to hear: no trouble, and no rest
 ALIVE_SECONDS = 60.0  # a worker that has neither claimed nor polled for so long is not alive
 FORGET_SECONDS = 24 * 3600.0  # silent workers stay in the table for a day
 
@@ -32,7 +33,7 @@ class WorkerReport:
     places: int = 0
     held: int = 0
     draining: bool = False
-    trouble: str | None = None  # why it rests: a code and what its machine said
+    trouble: str | None = None  # why it rests, or that it loads: a code, and more behind a colon
     numbers: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -60,10 +61,30 @@ def list_workers(session: Session) -> Sequence[tuple[Worker, bool]]:
 
 
 def list_served(session: Session) -> Sequence[str]:
-    """Return the models that live workers serve; those that are about to end do not count."""
+    """Return the models that live workers serve or load; those that are about to end do not count."""
     return session.scalars(
         select(Worker.model).where(_is_alive(), Worker.model != "", Worker.draining.is_(False)).distinct()
     ).all()
+
+
+def list_loading(session: Session) -> Set[str]:
+    """Return the models that live workers load and that none serves yet."""
+    rows = session.execute(
+        select(Worker.model, Worker.trouble).where(
+            _is_alive(), Worker.model != "", Worker.draining.is_(False)
+        )
+    ).all()
+    return {model for model, _ in rows} - {model for model, trouble in rows if not is_loading(trouble)}
+
+
+def is_loading(trouble: str | None) -> bool:
+    """Say whether a worker of this trouble loads its model."""
+    return trouble is not None and code_of(trouble) == LOADING
+
+
+def code_of(trouble: str) -> str:
+    """Return the code in front of a trouble."""
+    return trouble.partition(":")[0]
 
 
 def list_troubles(session: Session) -> dict[str, str]:
@@ -71,9 +92,9 @@ def list_troubles(session: Session) -> dict[str, str]:
     rows = session.execute(select(Worker.kind, Worker.trouble).where(_is_alive(), Worker.draining.is_(False)))
     by_kind: dict[str, list[str | None]] = {}
     for kind, trouble in rows:
-        by_kind.setdefault(kind, []).append(trouble)
+        by_kind.setdefault(kind, []).append(None if is_loading(trouble) else trouble)
     return {
-        kind: troubles[0].partition(":")[0]
+        kind: code_of(troubles[0])
         for kind, troubles in by_kind.items()
         if troubles[0] is not None and None not in troubles
     }

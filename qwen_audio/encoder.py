@@ -72,12 +72,11 @@ class QwenAudioEncoder(nn.Module):
         frames = conv_frames(mel.shape[-1])
         if (
             mel.is_cuda
-        ):  # where each length of a convolution is planned anew: few lengths, and more of the zeros
+        ):  # every length of a convolution is planned anew there: few lengths, and more of the zeros
             mel = nn.functional.pad(mel, (0, -mel.shape[-1] % CONV_STEP))
         hidden = nn.functional.gelu(self.conv1(mel))
-        hidden = nn.functional.gelu(self.conv2(hidden))[..., :frames].transpose(
-            1, 2
-        )  # (clips, frames, width)
+        hidden = nn.functional.gelu(self.conv2(hidden))[..., :frames]
+        hidden = hidden.transpose(1, 2)  # (clips, frames, width)
         return hidden + self.positional_embedding[:frames]
 
     def _check(self, input_features: torch.Tensor, frames: list[int]) -> None:

@@ -26,6 +26,7 @@ from qwen_audio.features import SAMPLING_RATE, Samples
 from qwen_audio.loading import find_checkpoint, fingerprint
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
 from qwen_audio.prefix import Prefix, make_parts
+from qwen_audio.store import fitting_places
 from qwen_audio.streaming import load_model
 from qwen_audio.tags import Prompt
 from qwen_audio.tokenizer import QwenAudioTokenizer
@@ -75,11 +76,13 @@ class Front(ABC):
         device: str = "auto",
         dtype: Precision = "auto",
         weights: Weights = "full",
-        places: int = 8,
+        places: int = 0,
+        times: int = 1,
         **options: Any,
     ) -> Self:
         """Load a checkpoint's folder, or ``owner/name@commit`` from the hub, and start; ``options`` are the engine's.
 
+        ``places`` times ``times`` prefixes may be open; 0 stands for what fits (``fitting_places``).
         ``auto`` is the GPU in bfloat16 where there is one, else the CPU in float32. With ``int8`` weights the layers
         of the language model are rounded to 8 bits, and ``revision`` says so, because answers differ. Raises the
         exceptions under ``InvalidCheckpoint``.
@@ -93,6 +96,7 @@ class Front(ABC):
         tokenizer = QwenAudioTokenizer.from_pretrained(folder)
         name = folder.resolve().name if Path(source).is_dir() else str(source).partition("@")[0]
         revision = fingerprint(folder) + ("-int8" if weights == "int8" else "")
+        places = times * (places or fitting_places(model.config, model.dtype, model.device))
         return cls(model, tokenizer, places=places, name=name, revision=revision, **options)
 
     @property

@@ -45,10 +45,14 @@ def rotary_table(
 
 def rotate(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
     """Rotate queries and keys by half-rotation, (rows, length, 2, heads, head); computed in float32."""
+    if states.is_cuda and not torch.is_grad_enabled():
+        return rotate_in_halves(states, cos, sin)
+    return torch.addcmul(states * cos, states.roll(states.shape[-1] // 2, dims=-1), sin).to(states.dtype)
+
+
+def rotate_in_halves(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """Do the same with half the traffic and more calls, as a GPU wants it; without a gradient."""
     half = states.shape[-1] // 2
-    if torch.is_grad_enabled():
-        return torch.addcmul(states * cos, states.roll(half, dims=-1), sin).to(states.dtype)
-    # The same, half by half: nothing is copied, and what comes out is rounded where it is computed.
     turned = torch.empty(states.shape, dtype=states.dtype, device=states.device)
     for here, there in ((slice(half), slice(half, None)), (slice(half, None), slice(half))):
         first = states[..., here] * cos[..., here]

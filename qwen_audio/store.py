@@ -14,8 +14,11 @@ import torch
 from qwen_audio.configuration import QwenAudioConfig
 from qwen_audio.faults import is_out_of_memory, release_memory
 from qwen_audio.rooms import Room
+from qwen_audio.tuning import tuning_of
 
 logger = logging.getLogger(__name__)
+
+CPU_PLACES, MOST_PLACES = 8, 32
 
 
 def free_bytes(device: torch.device) -> int | None:
@@ -24,6 +27,32 @@ def free_bytes(device: torch.device) -> int | None:
         return None
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def fitting_places(
+    config: QwenAudioConfig,
+    dtype: torch.dtype,
+    device: torch.device,
+    free: Callable[[torch.device], int | None] = free_bytes,
+) -> int:
+    """Say how many chunks a loaded model should hold at a time: 8 on a CPU, on a GPU as its memory allows.
+
+    A decode step reads all weights for however many chunks there are, so more of them cost little, up to where their
+    keys and values weigh as much. A quarter of the rooms is left to chunks that open windows.
+    """
+    left = free(device)
+    if left is None:
+        return CPU_PLACES
+    tuning = tuning_of(device.type, MOST_PLACES)
+    long = tuning.long_rooms * room_bytes(config, dtype, config.max_position_embeddings)
+    rooms = (left - tuning.spare_bytes - long) // room_bytes(config, dtype, tuning.cells)
+    return max(1, min(MOST_PLACES, rooms * 3 // 4))
+
+
+def room_bytes(config: QwenAudioConfig, dtype: torch.dtype, cells: int) -> int:
+    """Say how much memory a room of so many cells takes, with the one that belongs to nobody."""
+    width = config.num_attention_heads * config.kv_channels
+    return 2 * config.num_hidden_layers * width * (cells + 1) * dtype.itemsize
 
 
 class Store:
@@ -83,9 +112,7 @@ class Store:
 
     def room_bytes(self, cells: int) -> int:
         """Say how much memory a room takes."""
-        config = self._config
-        width = config.num_attention_heads * config.kv_channels
-        return 2 * config.num_hidden_layers * width * (cells + 1) * self.dtype.itemsize
+        return room_bytes(self._config, self.dtype, cells)
 
     def slab(self, number: int) -> torch.Tensor:
         """Return a slab's tensor."""

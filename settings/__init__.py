@@ -74,7 +74,13 @@ class Settings(BaseSettings):
     cuda_graphs: bool = Field(
         False, description="Whether steps on a GPU are recorded and replayed. Not yet tried on one."
     )
-    places: int = Field(8, ge=1, le=1024, description="Chunks that one model process holds at a time.")
+    places: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="Chunks that one model process holds at a time. 0: 8 on a CPU, and on a GPU as many as its memory "
+        "has room for, 32 at most.",
+    )
     api_host: str = Field("127.0.0.1", description="Address that the API listens on.")
     api_port: int = Field(8000, ge=0, le=65535, description="Port that the API listens on.")
     api_url: str = Field(

@@ -26,6 +26,8 @@ _OUR_KEY = re.compile(r"\b(ew_[0-9a-f]{4,16})_[A-Za-z0-9_-]{16,}")  # its first 
 _BEARER = re.compile(
     r"(?i)\b(bearer\s+|(?:api[_-]?key|secret|token|password)['\"]?\s*[=:]\s*['\"]?)[^\s'\",]+"
 )
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029]")  # all but the tab
+_NEXT_LINE = "\n    "
 
 
 @contextmanager
@@ -46,18 +48,28 @@ def without_secrets(text: str) -> str:
     return _BEARER.sub(r"\1***", text)
 
 
+def _visible(text: str) -> str:
+    """Return a text whose control characters and line breaks are written out, such as ``\\n``."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 class _TextForm(logging.Formatter):
-    """``time LEVEL [process] logger: message (job=... pass=...)``."""
+    """``time LEVEL [process] logger: message (job=... pass=...)``.
+
+    What comes from outside may stand in a message or an error: lines behind the first are indented, so that none of
+    them passes for an event of its own, and other control characters are written out.
+    """
 
     def __init__(self) -> None:
         super().__init__("%(asctime)s %(levelname)s [%(process)d] %(name)s: %(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        ids = " ".join(f"{name}={one}" for name, one in _ids.get().items())
+        ids = " ".join(f"{name}={_visible(one)}" for name, one in _ids.get().items())
         return f"{super().formatMessage(record)} ({ids})" if ids else super().formatMessage(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        return without_secrets(super().format(record))
+        lines = without_secrets(super().format(record)).split("\n")
+        return _NEXT_LINE.join(map(_visible, lines))
 
 
 class _JsonForm(logging.Formatter):

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from settings import PREFIX, InvalidSettings, load_settings
+from workers.context import WorkerContext
+from workers.process import run_worker
+from workers.runner import Lane
 
 
 def main() -> int:
@@ -17,11 +21,13 @@ def main() -> int:
     if not chat_model:
         print(f"chat worker: set {PREFIX}CHAT_MODEL to a Qwen-Audio-Chat checkpoint", file=sys.stderr)
         return 2
-    # Importing torch takes seconds, and who has set nothing shall not wait for them.
-    from workers.gpu import open_lane
-    from workers.process import run_worker
+    return run_worker("chat", lambda context: _open_lanes(context, chat_model), loads=lambda _: chat_model)
 
-    return run_worker("chat", lambda context: open_lane(context, chat_model))
+
+def _open_lanes(context: WorkerContext, chat_model: str) -> Sequence[Lane]:
+    from workers.model_lane import open_lane  # importing torch takes seconds, and by now the process is seen
+
+    return open_lane(context, chat_model)
 
 
 if __name__ == "__main__":

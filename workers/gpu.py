@@ -1,57 +1,21 @@
-"""Be the GPU worker process: one engine, one feeder. It, the evaluation and the bench are all that reach torch here."""
+"""Be the GPU worker process: one engine, one feeder."""
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Sequence
 
-from transformers.utils.logging import disable_progress_bar
-
-from db.states import PassKind
-from qwen_audio.engine import Engine
-from settings import Settings
-from workers.checkpoints import find_source, load_options
 from workers.context import WorkerContext
-from workers.numbers import engine_numbers
 from workers.process import run_worker
 from workers.runner import Lane
-from workers.understand import Ear
-from workers.watchdog import Watchdog
-
-logger = logging.getLogger(__name__)
-
-
-def load_engine(settings: Settings, model: str) -> Engine:
-    """Load a model by the name that settings give it."""
-    # As many places again for windows of chunks, which some tasks hear by themselves.
-    return Engine.load(find_source(settings, model), places=2 * settings.places, **load_options(settings))
 
 
 def open_lanes(context: WorkerContext) -> Sequence[Lane]:
     """Load the model for tags and return what a GPU worker does."""
+    from workers.model_lane import open_lane  # importing torch takes seconds, and by now the process is seen
+
     return open_lane(context, context.settings.model)
 
 
-def open_lane(context: WorkerContext, model: str) -> Sequence[Lane]:
-    """Load a model and return the one lane of its worker: a worker serves one model."""
-    settings = context.settings
-    disable_progress_bar()  # a log is no terminal
-    logger.info("loading the model %s", model)
-    engine = load_engine(settings, model)
-    Watchdog(engine.metrics, settings.watchdog_seconds).start()
-    ear = Ear(engine, model)
-    return [
-        Lane(
-            PassKind.UNDERSTAND,
-            settings.places,
-            ear.understand,
-            model=model,
-            device=settings.device,
-            numbers=lambda: engine_numbers(engine.metrics().flat()),
-        )
-    ]
-
-
 if __name__ == "__main__":
-    sys.exit(run_worker("gpu", open_lanes))
+    sys.exit(run_worker("gpu", open_lanes, loads=lambda settings: settings.model))

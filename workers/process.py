@@ -16,7 +16,7 @@ from settings import InvalidSettings, Settings, load_settings
 from settings.logs import configure_logging
 from workers.celery_app import make_app, serve
 from workers.context import WorkerContext, open_context
-from workers.heartbeat import Heartbeat
+from workers.heartbeat import Heartbeat, Loading
 from workers.queues import queue_name
 from workers.reconcile import Reconciler
 from workers.runner import Lane, Runner
@@ -27,8 +27,16 @@ CELERY_SECONDS = 3.0  # that Celery has to end once nothing is worked on
 BROKER_POLL_SECONDS = 5.0  # with doorbells, polling only covers those that were lost
 
 
-def run_worker(role: str, open_lanes: Callable[[WorkerContext], Sequence[Lane]]) -> int:
-    """Run until SIGTERM or SIGINT and return the exit code: 2 when the settings or the database are not usable."""
+def run_worker(
+    role: str,
+    open_lanes: Callable[[WorkerContext], Sequence[Lane]],
+    *,
+    loads: Callable[[Settings], str] | None = None,
+) -> int:
+    """Run until SIGTERM or SIGINT and return the exit code: 2 when the settings or the database are not usable.
+
+    ``loads`` names the model that ``open_lanes`` loads: the process is seen meanwhile, and as one that loads.
+    """
     try:
         settings = load_settings()
         configure_logging(settings.log_level, settings.log)
@@ -36,14 +44,19 @@ def run_worker(role: str, open_lanes: Callable[[WorkerContext], Sequence[Lane]])
     except (InvalidSettings, DatabaseUnavailable, SchemaOutdated) as error:
         print(f"{role} worker: {error}", file=sys.stderr)
         return 2
+    heartbeat = Heartbeat(context, role)
     try:
-        _work(context, role, open_lanes(context))
+        if loads is not None:
+            _end_on_signals(heartbeat)
+            heartbeat.tell_of(Loading(loads(settings), settings.places, settings.device))
+        _work(context, heartbeat, open_lanes(context))
     finally:
+        heartbeat.close()
         context.close()
     return 0
 
 
-def _work(context: WorkerContext, role: str, lanes: Sequence[Lane]) -> None:
+def _work(context: WorkerContext, heartbeat: Heartbeat, lanes: Sequence[Lane]) -> None:
     settings = context.settings
     poll_seconds = (
         settings.poll_seconds if settings.embedded else max(BROKER_POLL_SECONDS, settings.poll_seconds)
@@ -52,7 +65,7 @@ def _work(context: WorkerContext, role: str, lanes: Sequence[Lane]) -> None:
     runner = Runner(context, lanes, poll_seconds=poll_seconds, overdue=leave)
     reconciler = Reconciler(context, runner.counts)
     runner.start()
-    heartbeat = Heartbeat(context, role, runner)
+    heartbeat.tell_of(runner)
     logger.info("%s is ready: %s", context.name, ", ".join(f"{lane.kind} x {lane.places}" for lane in lanes))
     try:
         if settings.embedded:
@@ -65,7 +78,6 @@ def _work(context: WorkerContext, role: str, lanes: Sequence[Lane]) -> None:
         heartbeat.beat()
         runner.stop(settings.drain_seconds)
         reconciler.close()
-        heartbeat.close()
 
 
 def _consume(settings: Settings, runner: Runner, lanes: Sequence[Lane], stop: threading.Event) -> None:
@@ -99,6 +111,17 @@ def leave() -> None:
     logger.warning("not everything in this process ends: it ends without that")
     logging.shutdown()
     os._exit(0)
+
+
+def _end_on_signals(heartbeat: Heartbeat) -> None:
+    """Let SIGTERM and SIGINT end this process at once, and take its row away: it holds nothing yet."""
+
+    def end(*_: object) -> None:
+        heartbeat.close()
+        os._exit(0)  # an exception could be lost in whatever library loads just now
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
 
 
 def stop_on_signals() -> threading.Event:

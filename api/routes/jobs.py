@@ -28,7 +28,7 @@ from api.job_views import (
 from api.job_webhooks import checked_url
 from api.pages import MAX_POSITION, Cursor, Id, Limit, Page, make_page
 from api.problems import Problem
-from api.served import NoWorker, models_missing, workers_resting
+from api.served import NoWorker, models_missing, workers_not_ready
 from api.services import Services, Wired
 from api.showing import job_as_it_stands
 from api.submissions import Source, Submission
@@ -183,10 +183,10 @@ def _checked(
     with services.database.read(tenant) as session:
         check_references(session, tenant, submission.tasks)
         warnings = models_missing(session, services.served, requests)
-        resting = workers_resting(session, services.served)
+        not_ready = workers_not_ready(session, services.served, requests)
     if warnings and submission.if_no_worker == "refuse":
         raise NoWorker("; ".join(warnings))
-    return [*warnings, *resting]
+    return [*warnings, *not_ready]
 
 
 def _try_out(submission: Submission, services: Services, tenant: str) -> DryRunView:

@@ -32,14 +32,17 @@ class WorkerView(BaseModel):
     kind: str = Field(description="cpu, gpu or chat.", examples=["gpu"])
     host: str = Field(description="The machine.")
     pid: int = Field(description="The process.")
-    alive: bool = Field(description="Whether it looked for work within a minute.")
+    alive: bool = Field(description="Whether it looked for work, or loaded its model, within a minute.")
     draining: bool = Field(description="Whether it takes no more work, because it is to end.")
     trouble: str | None = Field(
-        description="Why it rests and looks only now and then: a code, and what its machine or the storage said.",
+        description="Why it rests and looks only now and then: a code, and what its machine or the storage said. "
+        "`loading: ...` while its model is being loaded.",
         examples=["disk_full: [Errno 28] No space left on device"],
     )
     device: str | None = Field(description="Where its model runs.", examples=["cuda"])
-    model: str = Field(description="The model that it serves; empty for CPU work.", examples=["mini"])
+    model: str = Field(
+        description="The model that it serves or loads; empty for CPU work.", examples=["mini"]
+    )
     places: int = Field(description="Passes that it can hold.", examples=[8])
     held: int = Field(description="Passes that it holds.", examples=[3])
     per_minute: dict[str, float] = Field(

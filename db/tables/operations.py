@@ -25,9 +25,7 @@ class Worker(Table):
     places: Mapped[int] = mapped_column(default=0)  # passes that it can hold at once
     held: Mapped[int] = mapped_column(default=0)  # passes that it holds
     draining: Mapped[bool] = mapped_column(default=False)
-    trouble: Mapped[str | None] = mapped_column(
-        Text
-    )  # why it rests, such as disk_full and what the machine said
+    trouble: Mapped[str | None] = mapped_column(Text)  # why it rests, such as disk_full; or that it loads
     numbers: Mapped[dict[str, Any]] = mapped_column(default=dict)  # what it and its engine count
     started_at: Mapped[datetime] = created_column()
     seen_at: Mapped[datetime] = created_column()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +14,14 @@ from fastapi.testclient import TestClient
 from sqlalchemy import func, select, update
 
 from api import accepting
+from api.accepting import Accepting, Asked
+from api.admission import Admission
 from api.app import create_app
-from db.tables import Event, IdempotencyKey, Job, JobRecording, Pass, Tenant
+from api.asking import new_requests
+from api.idempotency import Once
+from api.submissions import Submission
+from db.submitting import NewJob
+from db.tables import Event, IdempotencyKey, Job, JobRecording, Pass, Tenant, Webhook
 
 ASKED = {"sources": ["s3://archive/1", "s3://archive/2"], "tasks": ["caption"]}
 
@@ -149,3 +157,62 @@ def test_a_large_job_goes_alone(client, door):
     door._go.set()
     assert client.post("/v1/jobs", json=large).status_code == 202
     assert queue._by_tenant == {}
+
+
+def batch_naming(services, urls: Sequence[str]) -> list[Asked]:
+    """Return a submission for each webhook URL, as a process holds them when it stores them together."""
+    asked = []
+    for url in urls:
+        submission = Submission.model_validate({**ASKED, "webhook": url})
+        new = NewJob("default", ["s3://archive/1"], new_requests(submission.tasks, services.settings), "mix")
+        asked.append(Asked(new, submission, Once(services, "default", None, "")))
+    return asked
+
+
+def test_on_postgresql_two_batches_that_name_the_same_webhooks_in_opposite_orders_are_both_stored(
+    client, postgres_database, monkeypatch
+):
+    """Each process holds its first new webhook before either goes on, unless one already waits for the other."""
+    both_hold_one, webhook_of_job = threading.Barrier(2), accepting.webhook_of_job
+
+    def meet(*given):
+        found = webhook_of_job(*given)
+        with suppress(threading.BrokenBarrierError):
+            both_hold_one.wait(1.0)
+        return found
+
+    monkeypatch.setattr(accepting, "webhook_of_job", meet)
+    wired = replace(client.app.state.services, database=postgres_database)
+    urls = [f"https://example.com/{name}" for name in "abc"]
+    with ThreadPoolExecutor(2) as pool:
+        stored = []
+        for order in (urls, urls[::-1]):
+            process = replace(wired, admission=Admission(), accepting=Accepting())
+            stored.append(pool.submit(accepting._store, process, "default", batch_naming(process, order)))
+        answers = [one.result(30) for one in stored]
+
+    assert [answer.status_code for batch in answers for answer in batch] == [202] * 6
+    assert (count(postgres_database, Job), count(postgres_database, Webhook)) == (6, 3)
+
+
+def test_a_batch_takes_its_turn_near_a_limit_before_it_takes_a_webhook(client, monkeypatch):
+    """Or it holds a webhook's row while it waits for one that holds the turn and waits for the row."""
+    taken: list[str] = []
+    admit, webhook_of_job = Admission.admit, accepting.webhook_of_job
+    monkeypatch.setattr(Admission, "admit", lambda *a, **k: (taken.append("turn"), admit(*a, **k)))
+    monkeypatch.setattr(
+        accepting, "webhook_of_job", lambda *a: (taken.append("webhook"), webhook_of_job(*a))[1]
+    )
+    services = client.app.state.services
+    accepting._store(services, "default", batch_naming(services, ["https://example.com/a"] * 2))
+    assert taken == ["turn", "turn", "webhook", "webhook"]
+
+
+def test_the_first_of_a_batch_that_names_a_webhook_gets_its_secret(client, door):
+    bodies = [{"json": {**ASKED, "webhook": f"https://example.com/{name}"}} for name in "babc"]
+    answers = door.ask(client, bodies)
+    assert door.batches == [1, 4]
+    named = [answer.json()["webhook"] for answer in answers]
+    assert [webhook["url"][-1] for webhook in named] == list("babc")
+    with_secret = [webhook for webhook in named if webhook["secret"]]
+    assert sorted(webhook["url"][-1] for webhook in with_secret) == list("abc")

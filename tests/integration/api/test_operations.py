@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Iterator
 
 import pytest
@@ -100,6 +101,15 @@ def test_metrics_are_declared_and_tell_what_is_there(local, database):
         assert known & {family.name, f"{family.name}_total"} or family.name.endswith("_created"), family.name
 
 
+def test_metrics_count_a_worker_that_loads_as_alive_and_not_as_resting(local, database):
+    report(database, trouble="loading: the model mini is being loaded")
+    values = samples(local.get("/metrics").text)
+    assert values[PREFIX + "worker_rests", "cpu", "h:1:cpu"] == 0
+    assert values[PREFIX + "workers", "cpu", "yes"] == 1
+    report(database, trouble="disk_full: no room")
+    assert samples(local.get("/metrics").text)[PREFIX + "worker_rests", "cpu", "h:1:cpu"] == 1
+
+
 def test_metrics_answer_without_the_database(settings, tmp_path):
     broken = settings.model_copy(update={"database_url": f"sqlite:///{tmp_path}/none/of.db"})
     with TestClient(create_app(broken), client=("127.0.0.1", 1)) as client:
@@ -162,16 +172,36 @@ def test_a_prefix_that_failed_is_a_failure_too(local, database):
     assert "--dry-run" in item["action"]
 
 
-def test_the_log_of_a_request_names_its_job(client, capsys, monkeypatch):
+def log_as_text(capsys, monkeypatch):
+    """Log as text from now on; return what gives it out."""
     root = logging.getLogger()
     monkeypatch.setattr(root, "handlers", [])
     monkeypatch.setattr(root, "level", root.level)
     configure_logging("DEBUG")
+    monkeypatch.setattr(logging.getLogger("httpx2"), "level", logging.WARNING)  # of the test's client
+    return lambda: capsys.readouterr().err
+
+
+@pytest.mark.parametrize("forged", ["x%0A{line}", "%0A" + 31 * "1", "x%1B[2J"])
+def test_a_path_writes_no_line_of_its_own_into_the_log(settings, capsys, monkeypatch, forged):
+    line = "2026-11-26%2000:00:00,000%20CRITICAL%20[1]%20db.keys:%20key%20revoked"
+    with TestClient(create_app(settings, keys_required=True)) as client:
+        read = log_as_text(capsys, monkeypatch)
+        assert client.post(f"/v1/jobs/{forged.format(line=line)}/cancel").status_code == 401
+
+    written = read().rstrip("\n").split("\n")
+    assert len(written) == 1
+    assert "api.request_log: POST /v1/jobs/{job_id}/cancel: 401" in written[0]
+    assert "job=" not in written[0] or written[0].endswith(f"job={uuid.UUID(int=int(31 * '1', 16))})")
+
+
+def test_the_log_of_a_request_names_its_job(client, capsys, monkeypatch):
+    read_log = log_as_text(capsys, monkeypatch)
     job_id = client.post("/v1/jobs", json={"sources": ["s3://archive/1"], "tasks": ["caption"]}).json()["id"]
     client.get(f"/v1/jobs/{job_id}")
     client.get("/v1/jobs")
 
-    made, read, listed = (line for line in capsys.readouterr().err.splitlines() if "request_log" in line)
+    made, read, listed = (line for line in read_log().splitlines() if "request_log" in line)
     assert f"job={job_id}" in made
     assert f"job={job_id}" in read
     assert "job=" not in listed

@@ -186,6 +186,8 @@ def test_a_probe_that_does_not_answer_leaves_the_hours_open(at_archive, archive,
     monkeypatch.setattr(api.dry_runs, "PROBE_SECONDS", 0.01)
     found = try_out(at_archive, {"prefix": folder_uri(archive) + "/"})
     assert (found["objects"], found["probed"], found["estimated_hours"]) == (7, 0, None)
+    assert found["probed_unreadable"] == []
+    assert {one["code"] for one in found["not_probed"]} <= {"decode_timeout", "decode_crashed"}
 
 
 def test_a_dry_run_reads_manifests_and_asks_for_named_objects(at_archive, archive):
@@ -284,5 +286,42 @@ def test_a_dry_run_names_what_it_could_list_and_not_read(at_archive, archive, mo
     monkeypatch.setattr(FolderStore, "read", refuse)
     found = try_out(at_archive, {"prefix": folder_uri(archive) + "/", "glob": "*.wav"})
     assert (found["objects"], found["probed"], found["estimated_hours"]) == (3, 0, None)
-    assert [(one["code"], one["count"]) for one in found["probed_unreadable"]] == [("input_access_denied", 3)]
-    assert len(found["probed_unreadable"][0]["examples"]) == 3
+    assert found["probed_unreadable"] == []  # nobody looked into one
+    assert [(one["code"], one["count"]) for one in found["not_probed"]] == [("input_access_denied", 3)]
+    assert len(found["not_probed"][0]["examples"]) == 3
+
+
+def test_a_dry_run_of_empty_files_finds_no_hours_and_says_that_they_are_empty(at_archive, archive):
+    for number in range(2):
+        (archive / f"empty{number}.wav").touch()
+    found = try_out(at_archive, {"prefix": folder_uri(archive) + "/", "glob": "empty*"})
+    assert (found["objects"], found["probed"], found["estimated_hours"]) == (2, 2, 0.0)
+    assert [(one["code"], one["count"]) for one in found["probed_unreadable"]] == [("empty_file", 2)]
+
+
+def test_a_dry_run_tells_what_it_looked_into_from_what_it_could_not(at_archive, archive, monkeypatch):
+    read, denied = FolderStore.read, folder_uri(archive / "1.wav")
+
+    def refuse_one(self, uri, start, end, *, version=None):
+        if uri == denied:
+            raise InputAccessDenied(f"{uri} may not be read")
+        return read(self, uri, start, end, version=version)
+
+    monkeypatch.setattr(FolderStore, "read", refuse_one)
+    gone = [folder_uri(archive / f"gone{number}.wav") for number in range(6)]
+    head = FolderStore.head
+
+    def refuse_gone(self, uri):
+        if uri in gone:
+            raise InputAccessDenied(f"{uri} may not be seen")
+        return head(self, uri)
+
+    monkeypatch.setattr(FolderStore, "head", refuse_gone)
+    found = try_out(at_archive, {"prefix": folder_uri(archive) + "/"}, *gone)
+    assert (found["objects"], found["probed"], found["hours_extrapolated"]) == (7, 6, True)
+    assert found["estimated_hours"] * 3600 == pytest.approx(12.0, rel=0.05)
+    (broken,), (unread,) = found["probed_unreadable"], found["not_probed"]
+    assert (broken["code"], broken["count"]) == ("unsupported_or_corrupt", 1)
+    assert (unread["code"], unread["count"], unread["examples"]) == ("input_access_denied", 1, [denied])
+    skipped = {one["code"]: one for one in found["skipped"]}["input_access_denied"]
+    assert (skipped["count"], skipped["examples"]) == (6, gone[:5])

@@ -6,11 +6,12 @@ On SQLite writers take turns by ``BEGIN IMMEDIATE``, so that only PostgreSQL has
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
+from sqlalchemy.orm import Session
 from support.jobs import claim, facts, plan, request, results, submit
 from support.lives import (
     FINISH,
@@ -27,6 +28,7 @@ from support.lives import (
     run_all,
     understand,
 )
+from support.servers import wait_until
 
 from db.cancelling import cancel_job
 from db.claiming import claim_passes
@@ -39,6 +41,7 @@ from db.registering import register_recording
 from db.retrying import JobNotOver, retry_job
 from db.states import JobState, LinkState, PassState
 from db.tables import Job, JobRecording, Pass, Recording, Result
+from db.together import LOST, Together
 from db.understanding import complete_understand
 
 
@@ -313,3 +316,42 @@ def test_a_delete_and_a_job_that_links_to_the_recording_at_once(postgres_databas
     with pytest.raises(NotFound):
         job_of(database, first)
     assert_sound(database)
+
+
+def test_a_batch_that_another_transaction_waits_for_in_a_ring_is_done_one_by_one(
+    postgres_database: Database,
+) -> None:
+    """The batch waits first, so that PostgreSQL finds the ring from there and rolls the batch back."""
+    database = postgres_database
+    batches: list[list[int]] = []
+    others_came = threading.Event()
+
+    def lock(session: Session, number: int) -> None:
+        session.execute(select(func.pg_advisory_xact_lock(number)))
+
+    def lock_all(numbers: Sequence[int]) -> Sequence[int]:
+        batches.append(sorted(numbers))
+        assert others_came.wait(10)
+        with database.write() as session:
+            for number in sorted(numbers):
+                lock(session, number)
+        return numbers
+
+    together: Together[int, int] = Together(lock_all, LOST)
+    with database.write() as session:
+        lock(session, 2)
+        asking = [Other(lambda: together(7))]
+        wait_until(lambda: batches, 10, "the first is under way")
+        asking += [Other(lambda: together(1)), Other(lambda: together(2))]
+        wait_until(lambda: len(batches) + len(together._waiting) == 3, 10, "all have come")
+        others_came.set()
+        wait_until(lambda: waiting_for_locks(database) == 1, 10, "the batch waits for us")
+        lock(session, 1)
+    assert [one.end() for one in asking] == [None] * 3
+    assert [len(batch) for batch in batches] == [1, 2, 1, 1]
+
+
+def waiting_for_locks(database: Database) -> int:
+    with database.read() as session:
+        asked = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        return session.scalar(asked) or 0

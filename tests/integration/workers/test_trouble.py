@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 import time
+from collections.abc import Mapping, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +19,11 @@ from support.servers import wait_until
 
 from db.claims import Claim, hold
 from db.clock import database_now
+from db.database import Database
 from db.setbacks import MAX_ERRORS, PATIENCE_SECONDS
 from db.states import PassKind, PassState
 from db.tables import Event, Pass, Recording
-from db.workers import list_troubles, list_workers, report_worker
+from db.workers import WorkerReport, list_loading, list_served, list_troubles, list_workers, report_worker
 from storage import open_store
 from storage.errors import StorageUnavailable
 from storage.uploads import resolve_source
@@ -232,3 +234,20 @@ def test_a_kind_of_worker_is_in_trouble_only_when_all_of_it_are(context: WorkerC
         assert list_troubles(session) == {}
         report_worker(session, type(report)(**{**vars(report), "name": "other", "draining": True}))
         assert list_troubles(session) == {"cpu": "disk_full"}
+
+
+def test_a_worker_that_loads_its_model_does_not_rest(database: Database) -> None:
+    def report(name: str, trouble: str | None) -> None:
+        with database.write() as session:
+            report_worker(session, WorkerReport(name, "gpu", "h", 1, model="mini", trouble=trouble))
+
+    def found() -> tuple[Sequence[str], Set[str], Mapping[str, str]]:
+        with database.read() as session:
+            return list_served(session), list_loading(session), list_troubles(session)
+
+    report("one", "loading: the model mini is being loaded")
+    assert found() == (["mini"], {"mini"}, {})
+    report("two", "disk_full: x")
+    assert found() == (["mini"], set(), {})
+    report("one", "disk_full: y")
+    assert found() == (["mini"], set(), {"gpu": "disk_full"})

@@ -14,7 +14,9 @@ FREE = (
     "pipeline.ingest",
     "pipeline.stitching",
     "workers.celery_app",
+    "workers.chat",
     "workers.cpu",
+    "workers.gpu",
 )
 
 

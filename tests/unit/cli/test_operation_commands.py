@@ -118,3 +118,13 @@ def test_a_worker_that_rests_says_why(api, run):
     shown = run("workers").stdout
     assert "rests" in shown
     assert "disk_full: [Errno 28]" in shown
+
+
+def test_a_worker_that_loads_its_model_says_so_and_does_not_rest(api, run):
+    api.answers["GET /v1/workers"] = {
+        "items": [{**WORKER, "trouble": "loading: the model mini is being loaded"}]
+    }
+    shown = run("workers").stdout
+    assert "loads" in shown
+    assert "rests" not in shown
+    assert "the model mini is being loaded" in shown

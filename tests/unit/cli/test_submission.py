@@ -73,6 +73,23 @@ def test_a_dry_run_prints_what_would_be_heard(run, api):
     assert json.loads(run("submit", "s3://archive/", "--dry-run", "--json").stdout) == DRY
 
 
+def test_a_dry_run_says_apart_what_it_could_not_look_into(run, api):
+    unread = {"code": "input_access_denied", "count": 16, "examples": ["s3://archive/a.wav"]}
+    none = {"probed": 0, "estimated_hours": None, "probed_unreadable": [], "not_probed": [unread]}
+    api.answers["POST /v1/jobs"] = (200, {**DRY, **none})
+    shown = run("submit", "s3://archive/", "--dry-run").stdout
+    assert "of 0" not in shown
+    assert (
+        "  not looked into    16 of 16 in the sample: input_access_denied, such as s3://archive/a.wav"
+        in shown
+    )
+    assert "-> Let the workers' S3 credentials read the object" in shown
+    api.answers["POST /v1/jobs"] = (200, {**DRY, "not_probed": [{**unread, "count": 3}]})
+    shown = run("submit", "s3://archive/", "--dry-run").stdout
+    assert "2 of 16 looked into: drm_protected" in shown
+    assert "  not looked into    3 of 19 in the sample: input_access_denied" in shown
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

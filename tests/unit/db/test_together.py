@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
-from db.together import MOST_AT_ONCE, Together
+from db.together import LOST, MOST_AT_ONCE, Together
 
 
 class Desk:
@@ -26,6 +27,14 @@ class Desk:
         if 13 in items:
             raise ConnectionError("the server is gone")
         return [item * 2 if item else KeyError("none") for item in items]
+
+
+class DriverError(Exception):
+    """What a driver raises, with PostgreSQL's code."""
+
+    def __init__(self, sqlstate: str) -> None:
+        super().__init__(sqlstate)
+        self.sqlstate = sqlstate
 
 
 def ask_all(desk: Desk, together: Together[int, int], items: Sequence[int]) -> list[int | Exception]:
@@ -67,6 +76,39 @@ def test_what_everybody_lost_is_said_to_everybody_without_trying_each() -> None:
     lost = [answer for answer in answers if isinstance(answer, ConnectionError)]
     assert 13 in desk.batches[0] + desk.batches[1]
     assert len(lost) == max(len(batch) for batch in desk.batches if 13 in batch)
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "batches"), [("40P01", [1, 4, 1, 1, 1, 1]), ("40001", [1, 4, 1, 1, 1, 1]), ("57P01", [1, 4])]
+)
+def test_a_batch_that_met_another_is_tried_one_by_one_and_one_whose_server_ended_is_not(
+    sqlstate: str, batches: list[int]
+) -> None:
+    desk = Desk()
+
+    def meets_another(items: Sequence[int]) -> Sequence[int | Exception]:
+        answers = desk(items)
+        if len(items) > 1:
+            raise OperationalError("INSERT", None, DriverError(sqlstate))
+        return answers
+
+    together: Together[int, int] = Together(meets_another, LOST)
+    answers: list[int | Exception] = []
+
+    def ask(item: int) -> None:
+        try:
+            answers.append(together(item))
+        except OperationalError as error:
+            answers.append(error)
+
+    with ThreadPoolExecutor(5) as pool:
+        for item in range(1, 6):
+            pool.submit(ask, item)
+        while len(together._waiting) < 4:
+            threading.Event().wait(0.005)
+        desk.open.set()
+    assert [len(batch) for batch in desk.batches] == batches
+    assert sum(isinstance(answer, OperationalError) for answer in answers) == (0 if len(batches) > 2 else 4)
 
 
 def test_a_lone_item_is_worked_on_at_once() -> None:

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from qwen_audio import store as module
+from qwen_audio.configuration import QwenAudioConfig
 from qwen_audio.engine import Engine
 from qwen_audio.errors import EngineOutOfMemory, NoRoom
 from qwen_audio.plain_engine import PlainEngine
-from qwen_audio.store import Store
+from qwen_audio.store import Store, fitting_places
 from qwen_audio.tags import Prompt, Tag
 from qwen_audio.tuning import Tuning
 
@@ -160,3 +161,22 @@ def test_an_engine_gets_memory_for_the_rooms_that_it_needs(tiny_model, tiny_toke
             future.result(SECONDS)
         assert engine.metrics().cache_rooms in (4, 8)  # the step may have begun before all had come
         assert engine.metrics().places == 16
+
+
+@pytest.mark.parametrize(
+    ("free_gb", "places"), [(None, 8), (68.2, 32), (25.7, 12), (8.4, 1), (0.1, 1)]
+)  # beside the weights: on a CPU, and on cards of 80, 40 and 24 GB, and on a full one
+def test_a_card_gets_as_many_places_as_its_memory_has_room_for(free_gb, places):
+    free = None if free_gb is None else int(free_gb * 1e9)
+    device = torch.device("cpu" if free is None else "cuda")
+    assert fitting_places(QwenAudioConfig(), torch.bfloat16, device, lambda _: free) == places
+
+
+def test_loading_takes_what_is_asked_or_what_fits(tiny_folder, monkeypatch):
+    with Engine.load(tiny_folder, device="cpu") as engine:
+        assert engine.places == 8
+    monkeypatch.setattr("qwen_audio.front.fitting_places", lambda *_: 5)
+    with Engine.load(tiny_folder, device="cpu", times=2) as engine:
+        assert engine.places == 10
+    with Engine.load(tiny_folder, device="cpu", places=3, times=2) as engine:
+        assert engine.places == 6

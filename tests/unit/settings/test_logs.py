@@ -43,6 +43,37 @@ def test_a_text_line_names_it_too(logged: Callable[[LogForm], Callable[[], str]]
     assert read().rstrip().endswith("workers: slow (job=j1)")
 
 
+def test_what_stands_in_a_text_line_makes_no_other_line(
+    logged: Callable[[LogForm], Callable[[], str]],
+) -> None:
+    read = logged("text")
+    with about(job="j1\r\n2026-11-26 00:00:00,000 CRITICAL [1] db.keys: key revoked\x1b[2J\x85\u2028"):
+        logging.getLogger("workers").info("heard\n2026-11-26 00:00:00,000 CRITICAL no\x1b[2J\ttab")
+    first, second, end = read().split("\n")
+    assert first.endswith(" workers: heard")
+    assert second == (
+        r"    2026-11-26 00:00:00,000 CRITICAL no\x1b[2J"
+        "\ttab "
+        r"(job=j1\r\n2026-11-26 00:00:00,000 CRITICAL [1] db.keys: key revoked\x1b[2J\x85\u2028)"
+    )
+    assert end == ""
+
+
+def test_a_traceback_in_text_keeps_its_lines_and_none_looks_like_an_event(
+    logged: Callable[[LogForm], Callable[[], str]],
+) -> None:
+    read = logged("text")
+    try:
+        raise ValueError("redis://u:hunter2@h/0\n2026-11-26 00:00:00,000 CRITICAL forged")
+    except ValueError:
+        logging.getLogger("workers").exception("it broke")
+    first, *others = read().rstrip("\n").split("\n")
+    assert first.endswith(" workers: it broke")
+    assert others[0] == "    Traceback (most recent call last):"
+    assert others[-2:] == ["    ValueError: redis://***@h/0", "    2026-11-26 00:00:00,000 CRITICAL forged"]
+    assert all(line.startswith("    ") for line in others)
+
+
 def test_a_traceback_stays_in_one_line_of_json(logged: Callable[[LogForm], Callable[[], str]]) -> None:
     read = logged("json")
     try:

@@ -27,7 +27,7 @@ def test_the_defaults_need_no_server(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         ("BROKER_URL", "amqp://h"),
         ("LEASE_SECONDS", "0"),
         ("LOG_LEVEL", "LOUD"),
-        ("PLACES", "0"),
+        ("PLACES", "-1"),
         ("STORAGE_URL", "gs://bucket/prefix"),
         ("STORAGE_URL", "s3:/bucket/prefix"),
         ("STORAGE_URL", "s3://me:secret@bucket/prefix"),
