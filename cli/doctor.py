@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from cli.service import CPU_PACKAGES, MODEL_PACKAGES, missing_packages
+from cli.service import CPU_PACKAGES, MODEL_PACKAGES, check_device, missing_packages
 from qwen_audio.bundled import find_bundled
-from settings import PREFIX, Settings, unknown_variables
+from settings import PREFIX, InvalidSettings, Settings, unknown_variables
 
 TIMEOUT_SECONDS = 10.0
 LOW_DISK_BYTES = 2 * 2**30
@@ -267,6 +267,17 @@ def _version(name: str) -> str:
         return "of unknown version"
 
 
+def _device(settings: Settings) -> Iterator[Finding]:
+    """Look for a GPU that is named; where none is, the worker takes what there is."""
+    try:
+        check_device(settings)
+    except InvalidSettings as error:
+        yield Finding(Level.FAIL, "device", str(error), f"set {PREFIX}DEVICE to auto, or to what is there")
+    else:
+        if settings.device.startswith("cuda"):
+            yield Finding(Level.OK, "device", f"{settings.device} is there")
+
+
 _CONFINE = "import json; from pipeline.sandbox import confine; print(json.dumps(confine(2**30, 10)))"
 
 
@@ -298,5 +309,6 @@ _LOOKS: tuple[Callable[[Settings], Iterator[Finding]], ...] = (
     _workers,
     examine_models,
     _packages,
+    _device,
     _sandbox,
 )

@@ -11,8 +11,10 @@ from pathlib import Path
 
 from cli.client import ApiClient
 from cli.errors import MissingPackages, NoKeys, NoModel, NotReadyInTime, PortTaken
+from cli.gpus import count_devices
 from cli.supervisor import Command, Supervisor, module_command
 from settings import PREFIX, Settings
+from settings.devices import check_gpu
 
 READY_SECONDS = 60.0
 _CARRIED = (
@@ -122,6 +124,12 @@ def check_models(settings: Settings, *, chat: bool | None = None) -> None:
     for finding in examine_models(settings):
         if finding.level is Level.FAIL and chat in (None, finding.what == "chat model"):
             raise NoModel(f"{finding.what}: {finding.fact}: {finding.fix}")
+
+
+def check_device(settings: Settings) -> None:
+    """Raise ``InvalidSettings`` for a GPU that is named and not there; torch is asked only where one is named."""
+    if settings.device.startswith("cuda"):
+        check_gpu(settings.device, count_devices())
 
 
 def check_keys(settings: Settings, host: str) -> bool:

@@ -14,6 +14,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PREFIX = "EARWITNESS_"
 
+_DEVICE = re.compile(r"auto|cpu|cuda(:(0|[1-9][0-9]?))?")
 _LIKE_A_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/")  # s3:/bucket is no folder that anybody wants
 _BUCKET = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}(/|$)")  # what the storage takes: with no credentials
 _FOLDER = re.compile(r"/+[^/?#][^?#]*")
@@ -198,6 +199,13 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"unknown database {scheme!r}: use sqlite:///FILE or postgresql://USER:PW@HOST/DB"
             )
+        return value
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if not _DEVICE.fullmatch(value):
+            raise ValueError("unknown device: use auto, cpu, cuda or cuda:N")
         return value
 
     @field_validator("storage_url")

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Literal
+
+from settings import PREFIX
 
 LogForm = Literal["text", "json"]
 
@@ -94,5 +98,19 @@ def configure_logging(level: str, form: LogForm = "text") -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_JsonForm() if form == "json" else _TextForm())
     logging.basicConfig(level=level, handlers=[handler], force=True)
+    logging.captureWarnings(form == "json")
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it speaks up at every look at the schema
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it names every address
+
+
+def say_last(message: str) -> None:
+    """Say in one line why this process ends, where it does for settings that cannot be read or used.
+
+    Their variable alone decides the form, so that a log of JSON lines ends with one.
+    """
+    message = " ".join(message.split())
+    if os.environ.get(f"{PREFIX}LOG") == "json":
+        configure_logging("CRITICAL", "json")
+        logging.getLogger(__name__).critical(message)
+    else:
+        print(message, file=sys.stderr)

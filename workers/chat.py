@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from settings import PREFIX, InvalidSettings, load_settings
+from settings.logs import say_last
 from workers.context import WorkerContext
 from workers.process import run_worker
 from workers.runner import Lane
@@ -16,10 +17,10 @@ def main() -> int:
     try:
         chat_model = load_settings().chat_model
     except InvalidSettings as error:
-        print(f"chat worker: {error}", file=sys.stderr)
+        say_last(f"chat worker: {error}")
         return 2
     if not chat_model:
-        print(f"chat worker: set {PREFIX}CHAT_MODEL to a Qwen-Audio-Chat checkpoint", file=sys.stderr)
+        say_last(f"chat worker: set {PREFIX}CHAT_MODEL to a Qwen-Audio-Chat checkpoint")
         return 2
     return run_worker("chat", lambda context: _open_lanes(context, chat_model), loads=lambda _: chat_model)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Sequence
 
@@ -13,7 +12,7 @@ from db.database import DatabaseUnavailable
 from db.states import PassKind
 from db.upgrade import SchemaOutdated
 from settings import InvalidSettings, Settings, load_settings
-from settings.logs import configure_logging
+from settings.logs import configure_logging, say_last
 from workers.celery_app import make_app, serve
 from workers.context import WorkerContext, open_context
 from workers.heartbeat import Heartbeat, Loading
@@ -38,12 +37,21 @@ def run_worker(
     ``loads`` names the model that ``open_lanes`` loads: the process is seen meanwhile, and as one that loads.
     """
     try:
-        settings = load_settings()
-        configure_logging(settings.log_level, settings.log)
-        context = open_context(settings, role)
+        _run(role, open_lanes, loads)
     except (InvalidSettings, DatabaseUnavailable, SchemaOutdated) as error:
-        print(f"{role} worker: {error}", file=sys.stderr)
+        say_last(f"{role} worker: {error}")
         return 2
+    return 0
+
+
+def _run(
+    role: str,
+    open_lanes: Callable[[WorkerContext], Sequence[Lane]],
+    loads: Callable[[Settings], str] | None,
+) -> None:
+    settings = load_settings()
+    configure_logging(settings.log_level, settings.log)
+    context = open_context(settings, role)
     heartbeat = Heartbeat(context, role)
     try:
         if loads is not None:
@@ -53,7 +61,6 @@ def run_worker(
     finally:
         heartbeat.close()
         context.close()
-    return 0
 
 
 def _work(context: WorkerContext, heartbeat: Heartbeat, lanes: Sequence[Lane]) -> None:

@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,7 +18,7 @@ import typer
 from cli.client import ApiClient
 from cli.errors import MissingPackages
 from cli.terminal import our_name, say
-from settings import Settings, load_settings
+from settings import InvalidSettings, Settings, load_settings
 from settings.logs import configure_logging
 
 PAUSE_SECONDS = 0.2  # between two looks at the processes
@@ -47,6 +47,7 @@ def up(
 ) -> None:
     """Start the API and the workers, and keep them running until Ctrl-C or SIGTERM."""
     from cli.service import (
+        check_device,
         check_keys,
         check_models,
         listen,
@@ -63,6 +64,7 @@ def up(
         commands = service_commands(settings, listening, model_worker=model_worker)
         if model_worker:
             check_models(settings)
+            check_device(settings)
         prepare_database(settings)
         check_keys(settings, listening.getsockname()[0])
         supervisor = Supervisor(commands, tell=tell)
@@ -114,7 +116,8 @@ def worker(
     if kind is not WorkerKind.CPU:
         from cli.service import check_models
 
-        check_models(load_settings(), chat=kind is WorkerKind.CHAT)
+        with suppress(InvalidSettings):  # said by the worker, in the form of its log and with its exit code
+            check_models(load_settings(), chat=kind is WorkerKind.CHAT)
     from cli.supervisor import module_command
 
     os.execv(sys.executable, module_command(f"workers.{kind}"))  # noqa: S606 - one of our own modules

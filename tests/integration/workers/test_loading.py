@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -90,3 +91,30 @@ def test_a_checkpoint_that_is_not_there_ends_the_process_and_removes_its_row(
     assert (row.trouble or "").startswith("loading: ")
     assert process.process.wait(60) == 1, process.text()
     assert rows(sqlite_database) == []
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize(
+    ("module", "variable", "value"),
+    [
+        ("workers.gpu", "DEVICE", "cuda"),
+        ("workers.chat", "DEVICE", "cuda:1"),
+        ("workers.gpu", "DEVICE", "gpu"),
+        ("workers.chat", "PLACES", "many"),
+        ("workers.chat", "CHAT_MODEL", ""),
+        ("workers.cpu", "DATABASE_URL", "postgresql://me:secret@127.0.0.1:1/none"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_ends_a_worker_with_a_line_that_names_it(
+    start: Start, form: str, module: str, variable: str, value: str
+) -> None:
+    more = {"CUDA_VISIBLE_DEVICES": "", "EARWITNESS_CHAT_MODEL": "mini", "EARWITNESS_LOG": form}
+    process = start(module, **{**more, f"EARWITNESS_{variable}": value})
+    assert process.process.wait(60) == 2, process.text()
+    lines = process.text().splitlines()
+    assert "Traceback" not in process.text()
+    assert "secret" not in process.text()
+    assert variable in lines[-1] or "the database" in lines[-1]
+    if form == "json":
+        assert all(isinstance(json.loads(line), dict) for line in lines)
+        assert json.loads(lines[-1])["level"] == "CRITICAL"

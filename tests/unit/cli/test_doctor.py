@@ -104,6 +104,20 @@ def test_what_will_not_work_is_found_with_what_to_do(tmp_path, change, what, lev
     assert says in finding.fix
 
 
+@pytest.mark.parametrize(
+    ("device", "level", "says"),
+    [("cuda:1", Level.OK, "cuda:1 is there"), ("cuda:2", Level.FAIL, "there is no cuda:2 here")],
+)
+def test_a_gpu_that_is_named_is_looked_for(tmp_path, monkeypatch, device, level, says):
+    monkeypatch.setattr("cli.service.count_devices", lambda: 2)
+
+    finding = look(Settings(data_dir=tmp_path, device=device), "device")
+
+    assert finding.level is level
+    assert says in finding.fact
+    assert ("EARWITNESS_DEVICE" in finding.fact + finding.fix) == (level is Level.FAIL)
+
+
 def test_a_database_that_is_not_there_yet_is_no_failure(tmp_path):
     finding = look(Settings(data_dir=tmp_path), "database")
 

@@ -6,9 +6,10 @@ import sqlite3
 import pytest
 
 from cli import service
+from cli.commands import service as commands
 from cli.errors import MissingPackages, NoModel, NotReadyInTime, PortTaken
 from db.database import DatabaseUnavailable
-from settings import Settings
+from settings import InvalidSettings, Settings
 
 
 def test_a_free_port_is_found_and_has_a_url():
@@ -130,6 +131,36 @@ def test_a_chat_model_gets_a_worker_of_its_own_where_one_is_set(tmp_path):
 def test_a_model_that_is_not_there_is_said_before_its_worker_starts(tmp_path, change, chat, says):
     with pytest.raises(NoModel, match=f"nowhere is no folder.*set {says} to"):
         service.check_models(Settings(data_dir=tmp_path, **change), chat=chat)
+
+
+def test_a_gpu_that_is_not_there_is_said_before_its_worker_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(service, "count_devices", lambda: 1)
+    service.check_device(Settings(data_dir=tmp_path, device="cuda"))
+    with pytest.raises(InvalidSettings, match=r"EARWITNESS_DEVICE: there is no cuda:1 here"):
+        service.check_device(Settings(data_dir=tmp_path, device="cuda:1"))
+
+
+def test_torch_is_not_asked_where_no_gpu_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(service, "count_devices", lambda: pytest.fail("asked"))
+    for device in ("auto", "cpu"):
+        service.check_device(Settings(data_dir=tmp_path, device=device))
+
+
+def test_up_starts_nothing_for_a_gpu_that_is_not_there(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(service, "count_devices", lambda: 0)
+    monkeypatch.setattr(service, "prepare_database", lambda settings: pytest.fail("began"))
+    monkeypatch.setenv("EARWITNESS_DEVICE", "cuda")
+    done = run("up", "--port", 0, "--data-dir", tmp_path)
+    assert done.exit_code == 1
+    assert "EARWITNESS_DEVICE" in done.stderr
+
+
+def test_a_worker_says_itself_which_setting_is_wrong(run, monkeypatch):
+    started = []
+    monkeypatch.setattr(commands.os, "execv", lambda path, argv: started.append(argv[-1]))
+    monkeypatch.setenv("EARWITNESS_DEVICE", "gpu")
+    assert run("worker", "--kind", "gpu").exit_code == 0
+    assert started == ["workers.gpu"]
 
 
 def test_a_worker_does_not_mind_the_other_model(tmp_path):

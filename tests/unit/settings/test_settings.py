@@ -28,6 +28,11 @@ def test_the_defaults_need_no_server(monkeypatch: pytest.MonkeyPatch, tmp_path: 
         ("LEASE_SECONDS", "0"),
         ("LOG_LEVEL", "LOUD"),
         ("PLACES", "-1"),
+        ("DEVICE", "gpu"),
+        ("DEVICE", "mps"),
+        ("DEVICE", "cuda:"),
+        ("DEVICE", "cuda:01"),
+        ("DEVICE", "cuda:all"),
         ("STORAGE_URL", "gs://bucket/prefix"),
         ("STORAGE_URL", "s3:/bucket/prefix"),
         ("STORAGE_URL", "s3://me:secret@bucket/prefix"),
@@ -60,6 +65,12 @@ def test_a_wrong_value_names_its_variable(monkeypatch: pytest.MonkeyPatch, name:
 def test_a_storage_is_read_as_people_write_it(monkeypatch: pytest.MonkeyPatch, value: str, url: str) -> None:
     monkeypatch.setenv("EARWITNESS_STORAGE_URL", value)
     assert load_settings().resolved_storage_url == url
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:0", "cuda:15"])
+def test_a_device_is_named_as_torch_names_it(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    monkeypatch.setenv("EARWITNESS_DEVICE", device)
+    assert load_settings().device == device
 
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
