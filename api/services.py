@@ -13,6 +13,7 @@ from api.accepting import Accepting
 from api.admission import Admission
 from api.doorbell import Doorbell
 from api.in_flight import InFlight
+from api.looking import Looking
 from api.served import ServedModels
 from db.database import Database
 from db.states import PassKind
@@ -36,6 +37,7 @@ class Services:
     accepting: Accepting = field(default_factory=Accepting)
     in_flight: InFlight = field(default_factory=InFlight)
     served: ServedModels = field(default_factory=ServedModels)
+    looking: Looking = field(default_factory=Looking)  # at the object storage
 
     @cached_property
     def key_secret(self) -> bytes:

@@ -10,13 +10,23 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cli.client import ApiClient
-from cli.errors import MissingPackages, NoKeys, NoModel, NotReadyInTime, PortTaken
+from cli.errors import (
+    ApiProblem,
+    ApiUnreachable,
+    MissingPackages,
+    NoKeys,
+    NoModel,
+    NotReadyInTime,
+    PortTaken,
+)
 from cli.gpus import count_devices
 from cli.supervisor import Command, Supervisor, module_command
 from settings import PREFIX, Settings
 from settings.devices import check_gpu
 
 READY_SECONDS = 60.0
+LOOK_SECONDS = 0.1  # between two looks at the processes while they start
+LONGEST_ASK_SECONDS = 2.0  # between two questions whether all is ready
 _CARRIED = (
     "database_url",
     "broker_url",
@@ -172,16 +182,32 @@ def wait_until_ready(
 ) -> bool:
     """Wait for the API, while the supervisor looks after the processes; False when ``stopped`` came first.
 
-    Raises ``NotReadyInTime``.
+    Each answer that it is not ready yet is lines in the log, so that it is asked ever less often. Raises
+    ``NotReadyInTime`` with what was not ready.
     """
     end = time.monotonic() + seconds
-    while not client.is_ready():
-        if stopped():
-            return False
-        if time.monotonic() > end:
-            raise NotReadyInTime(
-                f"the API at {client.url} is not ready after {seconds:.0f} s: ask `earwitness doctor`"
-            )
-        supervisor.poll()
-        time.sleep(0.1)
-    return True
+    why, pause = "", LOOK_SECONDS
+    while True:
+        try:
+            client.check_ready()
+            return True
+        except ApiUnreachable as error:
+            why = why or str(error)  # what a part said before tells more
+        except ApiProblem as error:
+            why, pause = _parts(error), min(1.5 * pause, LONGEST_ASK_SECONDS)
+        ask_at = time.monotonic() + pause
+        while time.monotonic() < ask_at:
+            if stopped():
+                return False
+            if time.monotonic() > end:
+                raise NotReadyInTime(
+                    f"the API at {client.url} is not ready after {seconds:.0f} s: {why}. Ask `earwitness doctor`"
+                )
+            supervisor.poll()
+            time.sleep(LOOK_SECONDS)
+
+
+def _parts(error: ApiProblem) -> str:
+    """Return what the parts that are not ready say, in one line."""
+    parts = [f"{one['field']}: {one['message']}" for one in error.problem.get("errors", [])]
+    return "; ".join(parts) or str(error.problem.get("detail") or error.problem.get("code"))

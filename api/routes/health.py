@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
@@ -16,6 +17,8 @@ from db.upgrade import SchemaOutdated, check_schema
 from storage import InputNotFound, StorageError, StorageMisconfigured, join
 
 logger = logging.getLogger(__name__)
+
+STORAGE_SECONDS = 3.0  # less than those who ask wait for an answer
 
 router = APIRouter(tags=["health"])
 
@@ -72,6 +75,14 @@ def _check_schema(services: Services) -> str | None:
 
 
 def _check_storage(services: Services) -> str | None:
+    try:
+        return services.looking.ask(partial(_look_at_storage, services), STORAGE_SECONDS)
+    except TimeoutError:
+        logger.warning("not ready: the storage did not answer within %.1f s", STORAGE_SECONDS)
+        return f"the object storage does not answer within {STORAGE_SECONDS:.0f} s"
+
+
+def _look_at_storage(services: Services) -> str | None:
     """Look for an object that nobody wrote: that it alone is missing is an answer."""
     probe = join(services.settings.resolved_storage_url, "uploads", "is-it-there")
     try:

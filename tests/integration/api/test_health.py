@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 
 import boto3
 import pytest
 from fastapi.testclient import TestClient
 from moto.server import ThreadedMotoServer
+from support.servers import wait_until
 
 from api.app import create_app
+from api.routes import health
 from db.database import Database
 from settings import Settings
-from storage import InputAccessDenied, StorageMisconfigured, StorageUnavailable
+from storage import InputAccessDenied, InputNotFound, StorageMisconfigured, StorageUnavailable
 
 
 class FailingStore:
@@ -74,6 +77,34 @@ def test_without_its_storage_it_is_not_ready(settings, error):
     assert error.code in answer.text
     assert "secret" not in answer.text
     assert "boss" not in answer.text
+
+
+class HangingStore:
+    def __init__(self) -> None:
+        self.asked, self.answers = 0, threading.Event()
+
+    def head(self, uri):
+        self.asked += 1
+        self.answers.wait(30)
+        raise InputNotFound(uri)
+
+
+def test_a_storage_that_hangs_is_said_at_once_and_asked_once_at_a_time(settings, monkeypatch):
+    monkeypatch.setattr(health, "STORAGE_SECONDS", 0.1)
+    store = HangingStore()
+    with TestClient(create_app(settings, store=store)) as client:
+        for _ in range(3):
+            answer = client.get("/readyz")
+            assert failing(answer) == ["storage"]
+            assert "does not answer" in answer.text
+        assert store.asked == 1
+        store.answers.set()
+        wait_until(lambda: client.get("/readyz").status_code == 200, 10, "ready")
+
+
+def test_a_look_at_the_storage_that_breaks_is_said(settings):
+    with TestClient(create_app(settings, store=FailingStore(ZeroDivisionError()))) as client:
+        assert failing(client.get("/readyz")) == ["storage"]
 
 
 def test_a_folder_that_cannot_hold_objects_makes_it_not_ready_and_names_the_setting(client, settings):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import httpx
 import pytest
 
@@ -94,13 +96,18 @@ def test_a_file_that_cannot_be_read_is_named(client, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("answer", "ready"),
-    [({"status": "ready"}, True), ((503, PROBLEM), False), (httpx.ConnectError("refused"), False)],
+    ("answer", "outcome"),
+    [
+        ({"status": "ready"}, nullcontext()),
+        ((503, PROBLEM), pytest.raises(ApiProblem)),
+        (httpx.ConnectError("refused"), pytest.raises(ApiUnreachable)),
+    ],
 )
-def test_an_api_is_ready_when_it_says_so(client, api, answer, ready):
+def test_an_api_is_ready_when_it_says_so(client, api, answer, outcome):
     api.answers["GET /readyz"] = answer
 
-    assert client.is_ready() is ready
+    with outcome:
+        client.check_ready()
 
 
 def test_who_has_no_key_is_told_where_this_command_takes_it_from(client, api):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import sqlite3
 
+import httpx
 import pytest
 
 from cli import service
@@ -91,8 +92,10 @@ def test_a_server_that_does_not_answer_is_said_without_its_password(tmp_path):
 
 
 class QuietSupervisor:
+    polls = 0
+
     def poll(self):
-        pass
+        self.polls += 1
 
 
 def test_a_service_that_does_not_come_up_in_time_is_said(client, api):
@@ -101,6 +104,56 @@ def test_a_service_that_does_not_come_up_in_time_is_said(client, api):
     with pytest.raises(NotReadyInTime, match=r"http://api.*doctor"):
         service.wait_until_ready(client, QuietSupervisor(), seconds=0.15)
     assert not service.wait_until_ready(client, QuietSupervisor(), stopped=lambda: True)
+
+
+def not_ready(**parts):
+    errors = [{"field": part, "message": fact} for part, fact in parts.items()]
+    return 503, {"status": 503, "code": "not_ready", "errors": errors}
+
+
+def test_the_parts_that_were_not_ready_are_said(client, api):
+    api.answers["GET /readyz"] = [
+        not_ready(schema="it is old"),
+        not_ready(database="no answer", storage="no such bucket"),
+        httpx.ReadTimeout("late"),
+    ]
+
+    with pytest.raises(
+        NotReadyInTime, match=r"database: no answer; storage: no such bucket.*doctor"
+    ) as caught:
+        service.wait_until_ready(client, QuietSupervisor(), seconds=1.0)
+    assert "schema" not in str(caught.value)
+
+
+def test_an_api_that_never_answered_is_said(client, api):
+    api.answers["GET /readyz"] = httpx.ReadTimeout("late")
+
+    with pytest.raises(NotReadyInTime, match=r"no answer from http://api"):
+        service.wait_until_ready(client, QuietSupervisor(), seconds=0.15)
+
+
+def test_a_service_that_says_it_is_not_ready_is_asked_ever_less_often(client, api, monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(service.time, "monotonic", clock)
+    monkeypatch.setattr(service.time, "sleep", clock.sleep)
+    api.answers["GET /readyz"] = not_ready(storage="no such bucket")
+    supervisor = QuietSupervisor()
+
+    with pytest.raises(NotReadyInTime):
+        service.wait_until_ready(client, supervisor, seconds=60.0)
+    assert 30 <= len(api.requests) <= 40
+    assert supervisor.polls > 250  # the processes are looked after as often as before
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+    def sleep(self, seconds):
+        self.now += seconds
 
 
 def test_a_service_that_comes_up_is_waited_for(client, api):
