@@ -1,0 +1,153 @@
+"""Whoever copies a query out of the documentation gets what it says, from either database."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from sqlalchemy import select
+from support.jobs import claim, facts, plan, request, submit
+from support.lives import (
+    FINISH,
+    PLAN,
+    UNDERSTAND,
+    expire,
+    extend,
+    must,
+    segment_row,
+    understand,
+)
+
+from db.database import Database
+from db.failures import return_expired
+from db.finishing import NewFindings, complete_finish, load_finish
+from db.tables import JobRecording
+from db.workers import WorkerReport, report_worker
+
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+PAGES = sorted(page.name for page in DOCS.glob("*.md") if "```sql" in page.read_text())
+ONLY_POSTGRESQL = "-- PostgreSQL only"
+WORKER = "h:1:cpu"
+
+
+@dataclass(frozen=True)
+class Query:
+    """A statement as it stands on a page, and the comment above it."""
+
+    title: str
+    statement: str
+
+    def of(self, names: Mapping[str, str]) -> str:
+        """Return it with ids in place of the names that stand for them."""
+        return re.sub(r"'([A-Z:]+)'", lambda found: f"'{names[found[1]]}'", self.statement)
+
+
+def queries(page: str) -> Iterator[Query]:
+    """Take the statements of a page apart; what no shell would take for a statement's end is none."""
+    for block in re.findall(r"```sql\n(.*?)```", (DOCS / page).read_text(), re.DOTALL):
+        title, lines = "", ""
+        for line in block.splitlines(keepends=True):
+            if line.startswith("--"):
+                title = line.strip()
+                continue
+            lines += line
+            if sqlite3.complete_statement(lines):
+                yield Query(title, lines.strip())
+                title, lines = "", ""
+        assert not lines.strip(), f"{page}: a statement does not end: {lines}"
+
+
+def rows_of(database: Database, statement: str) -> list[tuple[Any, ...]]:
+    """Run a statement as a shell would: no parameters, one connection."""
+    if database.is_sqlite:
+        with closing(sqlite3.connect(str(database.url.database))) as connection:
+            return connection.execute(statement).fetchall()
+    url = database.url.set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(url, autocommit=True) as connection:
+        return connection.execute(statement.encode()).fetchall()
+
+
+@pytest.fixture
+def names(database: Database) -> dict[str, str]:
+    """Two jobs that asked differently for one recording, a pass that was set aside and one that came through."""
+    report = WorkerReport(WORKER, "cpu", "h", 1, places=4, held=1)
+    with database.write() as session:
+        report_worker(session, report)
+    word = [
+        {
+            "word": "Refund",
+            "start_ms": 0,
+            "end_ms": 500,
+            "start_sample": 0,
+            "end_sample": 8_000,
+            "confidence": 0.9,
+        }
+    ]
+    job_id = submit(database, request(timestamps="word"), request("emotion"))
+    crash(database, must(claim(database, PLAN, worker=WORKER)))
+    hear(database, words=word)
+    hear_again = extend(database, job_id, request(timestamps="segment"))
+    hear(database, words=word)
+    with database.read() as session:
+        recording_id = session.scalars(select(JobRecording.recording_id)).first()
+    assert recording_id is not None
+    return {
+        "JOB": job_id,
+        "OTHER": hear_again,
+        "RECORDING": recording_id,
+        WORKER: WORKER,
+        "HOST:PID:KIND": WORKER,
+    }
+
+
+def crash(database: Database, found: Any) -> None:
+    expire(database, found)
+    with database.write() as session:
+        return_expired(session, found)
+
+
+def hear(database: Database, words: list[dict[str, Any]]) -> None:
+    """Do all work: a segment and an angry stretch for each request of their kind."""
+    while found := claim(database, PLAN):
+        plan(database, found, facts(1))
+    while found := claim(database, UNDERSTAND):
+        understand(database, found)
+    while found := claim(database, FINISH):
+        with database.read() as session:
+            work = load_finish(session, found)
+        findings = []
+        for one in work.requests:
+            spoken = [{**segment_row(0), "words": words}] if one.task == "transcribe" else []
+            times = {"channel": 0, "start_sample": 0, "end_sample": 16_000, "start_ms": 0, "end_ms": 1000}
+            angry = {
+                "index": 0,
+                "task": one.task,
+                "label": "angry",
+                "text": "angry",
+                "data": {},
+                "flags": [],
+                **times,
+            }
+            findings.append(NewFindings(one.id, spoken, [] if spoken else [angry], None, one.chunks_done))
+        with database.write() as session:
+            complete_finish(session, found, findings)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_query_of_the_documentation_runs_as_it_is_written(page, database, names):
+    faults = []
+    for query in queries(page):
+        if query.title.startswith(ONLY_POSTGRESQL) and database.is_sqlite:
+            continue
+        try:
+            rows_of(database, query.of(names))
+        except (sqlite3.Error, psycopg.Error) as error:
+            faults.append(f"{query.statement}\n{error}")
+    assert not faults, "\n".join(faults)
