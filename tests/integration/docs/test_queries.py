@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from support.jobs import claim, facts, plan, request, submit
 from support.lives import (
     FINISH,
@@ -28,7 +28,8 @@ from support.lives import (
 from db.database import Database
 from db.failures import return_expired
 from db.finishing import NewFindings, complete_finish, load_finish
-from db.tables import JobRecording
+from db.setbacks import MAX_CRASHES
+from db.tables import JobRecording, Pass
 from db.workers import WorkerReport, report_worker
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -151,3 +152,20 @@ def test_every_query_of_the_documentation_runs_as_it_is_written(page, database, 
         except (sqlite3.Error, psycopg.Error) as error:
             faults.append(f"{query.statement}\n{error}")
     assert not faults, "\n".join(faults)
+
+
+def asked(database: Database, names: Mapping[str, str], page: str, title: str) -> list[tuple[Any, ...]]:
+    """Run the one query of a page whose comment holds these words."""
+    (query,) = (query for query in queries(page) if title in query.title)
+    return rows_of(database, query.of(names))
+
+
+def test_work_that_came_through_after_a_crash_is_not_listed_as_crashed(database, names):
+    assert asked(database, names, "runbook.md", "what was set aside") == []
+    job_id = submit(database, uris=("s3://b/poison.wav",))
+    for _ in range(MAX_CRASHES):
+        with database.write() as session:
+            session.execute(update(Pass).where(Pass.job_id == job_id).values(not_before=None))
+        crash(database, must(claim(database, PLAN, worker=WORKER)))
+    (row,) = asked(database, names, "runbook.md", "what was set aside")
+    assert (row[0], str(row[1])) == ("plan", job_id)
