@@ -169,3 +169,18 @@ def test_work_that_came_through_after_a_crash_is_not_listed_as_crashed(database,
         crash(database, must(claim(database, PLAN, worker=WORKER)))
     (row,) = asked(database, names, "runbook.md", "what was set aside")
     assert (row[0], str(row[1])) == ("plan", job_id)
+
+
+def test_a_job_waits_for_the_passes_of_others_and_not_for_its_own(database, names):
+    first = submit(database, request("scene"), uris=("s3://b/b.wav",))
+    plan(database, must(claim(database, PLAN)), facts(2))
+    second = submit(database, request("scene"), uris=("s3://b/b.wav",))
+    plan(database, must(claim(database, PLAN)), None)
+    waits_for = {
+        job_id: [
+            (str(row[0]), *row[1:])
+            for row in asked(database, {"JOB": job_id}, "runbook.md", "of another job")
+        ]
+        for job_id in (first, second)
+    }
+    assert waits_for == {first: [], second: [(first, "understand", "ready")] * 2}
