@@ -29,7 +29,7 @@ from db.database import Database
 from db.failures import return_expired
 from db.finishing import NewFindings, complete_finish, load_finish
 from db.setbacks import MAX_CRASHES
-from db.tables import JobRecording, Pass
+from db.tables import JobRecording, Pass, Table
 from db.workers import WorkerReport, report_worker
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -184,3 +184,15 @@ def test_a_job_waits_for_the_passes_of_others_and_not_for_its_own(database, name
         for job_id in (first, second)
     }
     assert waits_for == {first: [], second: [(first, "understand", "ready")] * 2}
+
+
+def test_columns_that_need_quotes_are_shown_in_quotes(database):
+    need = set()
+    for table in Table.metadata.tables.values():
+        for column in table.columns:
+            try:
+                rows_of(database, f"SELECT {column.name} FROM {table.name}")
+            except (sqlite3.Error, psycopg.Error):
+                need.add(column.name)
+    page = (DOCS / "sql.md").read_text()
+    assert [name for name in sorted(need) if f'`"{name}"`' not in page or f"`{name}`" in page] == []
