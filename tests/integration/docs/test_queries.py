@@ -29,7 +29,7 @@ from db.database import Database
 from db.failures import return_expired
 from db.finishing import NewFindings, complete_finish, load_finish
 from db.setbacks import MAX_CRASHES
-from db.tables import JobRecording, Pass, Table
+from db.tables import JobRecording, Pass, Request, Table
 from db.workers import WorkerReport, report_worker
 
 DOCS = Path(__file__).resolve().parents[3] / "docs"
@@ -91,21 +91,19 @@ def names(database: Database) -> dict[str, str]:
             "confidence": 0.9,
         }
     ]
-    job_id = submit(database, request(timestamps="word"), request("emotion"))
+    asks_words = request(timestamps="word")
+    job_id = submit(database, asks_words, request("emotion"))
     crash(database, must(claim(database, PLAN, worker=WORKER)))
     hear(database, words=word)
-    hear_again = extend(database, job_id, request(timestamps="segment"))
+    extend(database, job_id, request(timestamps="segment"))
     hear(database, words=word)
     with database.read() as session:
         recording_id = session.scalars(select(JobRecording.recording_id)).first()
+        request_id = session.scalars(select(Request.id).where(Request.key == asks_words.key)).first()
     assert recording_id is not None
-    return {
-        "JOB": job_id,
-        "OTHER": hear_again,
-        "RECORDING": recording_id,
-        WORKER: WORKER,
-        "HOST:PID:KIND": WORKER,
-    }
+    assert request_id is not None
+    ids = {"JOB": job_id, "RECORDING": recording_id, "REQUEST": request_id}
+    return {**ids, WORKER: WORKER, "HOST:PID:KIND": WORKER}
 
 
 def crash(database: Database, found: Any) -> None:
@@ -196,3 +194,17 @@ def test_columns_that_need_quotes_are_shown_in_quotes(database):
                 need.add(column.name)
     page = (DOCS / "sql.md").read_text()
     assert [name for name in sorted(need) if f'`"{name}"`' not in page or f"`{name}`" in page] == []
+
+
+@pytest.mark.parametrize(
+    ("title", "found"),
+    [
+        ("the transcript of a recording", [(0, 1000, 0, "hello world")]),
+        ("where a word was said", [("s3://b/a.wav", 0)]),
+        ("angry calls of one job", [("s3://b/a.wav",)]),
+    ],
+)
+def test_what_two_jobs_asked_differently_is_not_found_twice(database, names, title, found):
+    everything = rows_of(database, f"SELECT * FROM segments WHERE recording_id = '{names['RECORDING']}'")
+    assert len(everything) == 2
+    assert asked(database, names, "sql.md", title) == found
