@@ -15,10 +15,11 @@ from support.jobs import claim
 from api.app import create_app
 from api.metrics import DECLARED, PREFIX
 from db.claims import Failure
+from db.clock import database_now
 from db.database import Database
 from db.failures import fail_pass
 from db.states import PassKind
-from db.tables import JobSource
+from db.tables import JobSource, Pass
 from db.workers import WorkerReport, report_worker
 from settings.logs import configure_logging
 
@@ -55,6 +56,32 @@ def test_the_queue_says_how_long_it_will_take(local, database):
     report(database)
     (depth,) = local.get("/v1/queue").json()["items"]
     assert (depth["per_minute"], depth["eta_seconds"]) == (12.0, 15.0)
+
+
+def test_the_queue_tells_work_that_waits_for_another_try_from_work_that_nobody_does(local, database):
+    local.post("/v1/jobs", json={"sources": ["s3://calls/a.wav"] * 2, "tasks": ["caption"]})
+
+    def depth() -> dict:
+        (found,) = local.get("/v1/queue").json()["items"]
+        return found
+
+    with database.write() as session:
+        session.execute(update(Pass).values(not_before=database_now(120)))
+    assert (depth()["workers"], depth()["waiting"]) == (0, 2)
+    report(database)
+    assert (depth()["workers"], depth()["waiting"], depth()["eta_seconds"]) == (1, 2, None)
+    assert 100 < depth()["next_try_seconds"] <= 120
+    local.post("/v1/jobs", json={"sources": ["s3://calls/a.wav"], "tasks": ["caption"]})
+    assert (depth()["ready"], depth()["eta_seconds"]) == (3, 5.0)  # of the one that does not wait
+
+
+def test_only_workers_of_the_kind_that_is_needed_count_and_not_those_that_end(local, database):
+    local.post("/v1/jobs", json={"sources": ["s3://calls/a.wav"], "tasks": ["caption"]})
+    with database.write() as session:
+        report_worker(session, WorkerReport("h:2:gpu", "gpu", "h", 2, model="mini", numbers={}))
+        report_worker(session, WorkerReport("h:3:cpu", "cpu", "h", 3, draining=True, numbers=NUMBERS))
+    (depth,) = local.get("/v1/queue").json()["items"]
+    assert (depth["workers"], depth["per_minute"], depth["eta_seconds"]) == (0, 0.0, None)
 
 
 def samples(text: str) -> dict[tuple[str, ...], float]:

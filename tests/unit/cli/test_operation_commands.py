@@ -19,7 +19,7 @@ WORKER = {
 }  # fmt: skip
 DEPTH = {
     "kind": "understand", "model": "mini", "ready": 1200, "leased": 8, "expired": 0, "oldest_seconds": 60.0,
-    "per_minute": 42.0, "eta_seconds": 1726.0,
+    "per_minute": 42.0, "eta_seconds": 1726.0, "workers": 1, "waiting": 0, "next_try_seconds": None,
 }  # fmt: skip
 FAILURE = {
     "id": "0198f0a1-7c5e-7000-8000-000000000009", "job_id": "0198f0a1-7c5e-7000-8000-000000000001", "position": 0,
@@ -44,13 +44,24 @@ def test_workers_shows_who_lives_and_who_does_not(api, run):
     assert "understand 42.0" in shown
 
 
-def test_queue_shows_how_long_it_takes_and_where_nobody_works(api, run):
-    api.answers["GET /v1/queue"] = {
-        "items": [DEPTH, {**DEPTH, "kind": "plan", "per_minute": 0.0, "eta_seconds": None}]
-    }
-    shown = run("queue").stdout
-    assert "29 min" in shown
-    assert "nobody works" in shown
+@pytest.mark.parametrize(
+    ("more", "shown"),
+    [
+        ({}, "29 min"),
+        ({"waiting": 3, "next_try_seconds": 240.0}, "29 min; 3 wait for another try, the first in 4 min"),
+        ({"eta_seconds": None, "workers": 0}, "nobody works"),
+        ({"eta_seconds": None, "workers": 0, "waiting": 1200, "next_try_seconds": 9.0}, "nobody works"),
+        ({"eta_seconds": None}, "not known yet"),
+        (
+            {"eta_seconds": None, "ready": 8, "waiting": 8, "leased": 0, "next_try_seconds": 9.0},
+            "8 wait for another try, the first in 9 s",
+        ),
+    ],
+)
+def test_queue_shows_how_long_it_takes_or_why_nobody_can_tell(api, run, more, shown):
+    api.answers["GET /v1/queue"] = {"items": [{**DEPTH, **more}]}
+    (line,) = run("queue").stdout.splitlines()[1:]
+    assert line.split("42.0")[1].strip() == shown
 
 
 def test_failures_of_a_job_say_what_to_do(api, run):
