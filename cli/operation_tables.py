@@ -23,7 +23,7 @@ def failures_table(failures: Iterable[Json]) -> Table:
             named = uri if row["kind"] == "recording" else f"{row['kind']} {uri}"
             table.add_row(
                 plain(row["code"], "red" if row["state"] == "failed" else "yellow"),
-                "helps" if row["retry_helps"] else "no",
+                {"after_change": "after a change"}.get(row["retry"], row["retry"]),
                 plain("\n".join([named, row["message"].removeprefix(f"{uri}: "), f"-> {row['action']}"])),
             )
     return table

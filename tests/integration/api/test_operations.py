@@ -153,19 +153,21 @@ def test_with_a_token_whoever_shows_it_may_look_and_nobody_else(settings, path):
 
 def test_failures_say_what_to_do(local, database):
     job = local.post(
-        "/v1/jobs", json={"sources": ["s3://calls/a.wav", "s3://calls/b.wav"], "tasks": ["caption"]}
+        "/v1/jobs", json={"sources": [f"s3://calls/{name}.wav" for name in "abc"], "tasks": ["caption"]}
     ).json()
-    for code in ("corrupt_container", "decode_timeout"):
+    for code in ("corrupt_container", "decode_timeout", "input_access_denied"):
         found = claim(database, PassKind.PLAN)
         with database.write() as session:
             fail_pass(session, found, Failure(code, f"it is {code}", retryable=False))
     page = local.get(f"/v1/jobs/{job['id']}/failures").json()
-    assert {item["code"]: item["retry_helps"] for item in page["items"]} == {
-        "corrupt_container": False, "decode_timeout": True,
-    }  # fmt: skip
+    assert {item["code"]: (item["retry"], item["retry_helps"]) for item in page["items"]} == {
+        "corrupt_container": ("no", False),
+        "decode_timeout": ("helps", True),
+        "input_access_denied": ("after_change", False),
+    }
     assert all(item["action"] and item["message"].startswith("it is") for item in page["items"])
     assert local.get("/v1/failures").json()["items"] == page["items"]
-    first = local.get("/v1/failures", params={"limit": 1}).json()
+    first = local.get("/v1/failures", params={"limit": 2}).json()
     second = local.get("/v1/failures", params={"limit": 1, "after": first["next"]}).json()
     assert [*first["items"], *second["items"]] == page["items"]
     assert second["next"] is None

@@ -24,7 +24,7 @@ DEPTH = {
 FAILURE = {
     "id": "0198f0a1-7c5e-7000-8000-000000000009", "job_id": "0198f0a1-7c5e-7000-8000-000000000001", "position": 0,
     "kind": "recording", "uri": "s3://archive/tape.flac", "state": "failed", "code": "corrupt_container",
-    "message": "its index is missing", "retry_helps": False, "action": "Upload it again.", "finished_at": None,
+    "message": "its index is missing", "retry": "no", "action": "Upload it again.", "finished_at": None,
 }  # fmt: skip
 
 
@@ -70,6 +70,18 @@ def test_failures_of_a_job_say_what_to_do(api, run):
     assert all(
         part in shown for part in ("corrupt_container", "its index is missing", "Upload it again.", "no")
     )
+
+
+def test_failures_say_whether_a_retry_helps(api, run):
+    answers = ["helps", "after_change", "no"]
+    found = [{**FAILURE, "retry": answer} for answer in answers]
+    api.answers["GET /v1/failures"] = {"items": found, "next": None}
+    rows = [line for line in run("failures").stdout.splitlines() if "corrupt_container" in line]
+    assert [row.split("corrupt_container")[1].split("s3:")[0].strip() for row in rows] == [
+        "helps",
+        "after a change",
+        "no",
+    ]
 
 
 def test_failures_can_be_read_on_eighty_columns(api, run, monkeypatch):
