@@ -56,7 +56,11 @@ DECLARED = {
         "Passes that a worker ended, by how: done, failed, dropped, released, troubled.",
         ("worker", "kind", "ending"),
     ),
-    "crashes_total": Declared("counter", "Expired leases that a worker took back.", ("worker",)),
+    "crashes_total": Declared(
+        "counter",
+        "Expired leases that a worker took back, one for each pass that a silent process held.",
+        ("worker",),
+    ),
     "engine": Declared(
         "gauge", "What the engine of a worker holds or has counted.", ("worker", "model", "what")
     ),

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 
 from rich.table import Table
+from rich.text import Text
 
 from cli.client import Json
 from cli.terminal import plain
@@ -22,7 +23,7 @@ def failures_table(failures: Iterable[Json]) -> Table:
             named = uri if row["kind"] == "recording" else f"{row['kind']} {uri}"
             table.add_row(
                 plain(row["code"], "red" if row["state"] == "failed" else "yellow"),
-                "helps" if row["retry_helps"] else "no",
+                {"after_change": "after a change"}.get(row["retry"], row["retry"]),
                 plain("\n".join([named, row["message"].removeprefix(f"{uri}: "), f"-> {row['action']}"])),
             )
     return table
@@ -63,11 +64,24 @@ def queue_table(depths: Iterable[Json]) -> Table:
             plain(depth["expired"], "red" if depth["expired"] else ""),
             duration(depth["oldest_seconds"]),
             f"{depth['per_minute']:.1f}",
-            duration(depth["eta_seconds"])
-            if depth["eta_seconds"] is not None
-            else plain("nobody works", "yellow"),
+            _done_in(depth),
         )
     return table
+
+
+def _done_in(depth: Json) -> Text:
+    """Say how long open work takes, and why that cannot be told: what waits for another try is nobody's fault here."""
+    if not depth["workers"]:
+        return plain("nobody works", "yellow")
+    told = []
+    if depth["eta_seconds"] is not None:
+        told.append(duration(depth["eta_seconds"]))
+    elif depth["ready"] + depth["leased"] > depth["waiting"]:
+        told.append("not known yet")
+    if waiting := depth["waiting"]:
+        first = duration(depth["next_try_seconds"])
+        told.append(f"{waiting} wait{'s' if waiting == 1 else ''} for another try, the first in {first}")
+    return plain("; ".join(told))
 
 
 def ago(instant: str) -> str:

@@ -32,6 +32,8 @@ class Depth:
     leased: int = 0
     expired: int = 0  # of the leased ones: their worker fell silent, and nobody has taken them back yet
     oldest_seconds: float | None = None  # since the oldest ready pass was made
+    waiting: int = 0  # of the ready ones: they wait for another try, mostly after an error
+    next_try_seconds: float | None = None  # until the first of those
 
 
 def list_depths(session: Session) -> list[Depth]:
@@ -43,23 +45,31 @@ def list_depths(session: Session) -> list[Depth]:
         key = (kind, "" if kind == PassKind.DELIVER else model)
         depth = found.get(key, Depth(*key))
         ages = [age for age in (depth.oldest_seconds, counted.get("oldest_seconds")) if age is not None]
+        tries = [one for one in (depth.next_try_seconds, counted.get("next_try_seconds")) if one is not None]
         found[key] = Depth(
             *key,
             ready=depth.ready + counted.get("ready", 0),
             leased=depth.leased + counted.get("leased", 0),
             expired=depth.expired + counted.get("expired", 0),
             oldest_seconds=max(ages, default=None),
+            waiting=depth.waiting + counted.get("waiting", 0),
+            next_try_seconds=min(tries, default=None),
         )
 
     # The conditions stand as in the partial indexes, word by word: SQLite uses one only then.
     for condition in (READY_NOW, WAITING):
         # An id is a UUIDv7, so the least one is the oldest; it stands in the index, its row's age does not.
-        for kind, model, count, oldest in session.execute(
-            select(Pass.kind, Pass.model, func.count(), func.min(_as_text(session)))
+        for kind, model, count, oldest, next_at in session.execute(
+            select(
+                *(Pass.kind, Pass.model, func.count()),
+                *(func.min(_as_text(session)), func.min(Pass.not_before)),
+            )
             .where(text(condition))
             .group_by(Pass.kind, Pass.model)
         ):
             add(kind, model, ready=count, oldest_seconds=max(0.0, now - made_at(str(oldest))))
+            if next_at is not None:
+                add(kind, model, waiting=count, next_try_seconds=max(0.0, next_at.timestamp() - now))
     for kind, model, count, expired in session.execute(
         select(Pass.kind, Pass.model, func.count(), func.count().filter(Pass.lease_until < database_now()))
         .where(text(LEASED))

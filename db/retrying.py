@@ -79,9 +79,19 @@ def retry_job(
     add_job_requests(session, [(new, requests)])
     copied = _copy_links(session, old, new, or_(*failed))
     if not _copy_sources(session, old, new) and not copied:
-        raise NothingToRetry(f"nothing of job {job_id} failed in a way that another try could change")
+        raise NothingToRetry(_why_nothing(old))
     _record(session, new, actor, {"retry_of": job_id})
     return new
+
+
+def _why_nothing(job: Job) -> str:
+    """Say that nothing failed, and how to ask for what a cancel cut off if there is any."""
+    why = f"nothing of job {job.id} failed in a way that another try could change"
+    if not (cut_off := job.recordings_cancelled):
+        return why
+    how = f'`earwitness retry {job.id} --cancelled`, or over REST with {{"cancelled": true}}'
+    verb = "was" if cut_off == 1 else "were"
+    return f"{why}; {cut_off} of its recordings {verb} cancelled: ask for those with {how}"
 
 
 def ask_more(

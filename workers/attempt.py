@@ -21,8 +21,6 @@ from workers.trouble import trouble_of
 
 logger = logging.getLogger(__name__)
 
-Work = Callable[[WorkerContext, Lease], None]
-
 
 class Ending(StrEnum):
     """How an attempt ended, as far as this process knows."""
@@ -30,8 +28,12 @@ class Ending(StrEnum):
     DONE = "done"
     FAILED = "failed"
     DROPPED = "dropped"  # another worker took it over, or its job was cancelled
-    RELEASED = "released"  # this worker is stopping
+    RELEASED = "released"  # this worker is stopping, or others have their turn first
     TROUBLED = "troubled"  # this machine has nothing left, such as room on its disk, or our storage is gone
+
+
+Work = Callable[[WorkerContext, Lease], Ending | None]
+"""What works on a pass, and says how that ended where it did not complete it and nothing was raised."""
 
 
 def attempt(
@@ -46,9 +48,9 @@ def attempt(
     rest = rest or Rest(claim.kind)
     with keeper.holding(claim) as lease, about(**ids_of(claim)):
         try:
-            work(context, lease)
+            ending = work(context, lease) or Ending.DONE
             rest.well()
-            return Ending.DONE
+            return ending
         except LeaseLost as error:
             logger.info("dropped: %s", error)
             return Ending.DROPPED

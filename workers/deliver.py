@@ -21,6 +21,7 @@ from settings import Settings
 from webhooks.errors import Refused, WebhookError
 from webhooks.posting import PostOptions, post
 from webhooks.signing import signed_headers
+from workers.attempt import Ending
 from workers.context import WorkerContext
 from workers.leases import Lease
 
@@ -30,15 +31,18 @@ DELIVER_PLACES = 8  # deliveries that one process makes at a time: they mostly w
 GONE = 410  # the status that says that a receiver is gone for good
 
 
-def deliver(context: WorkerContext, lease: Lease) -> None:
-    """Work on a deliver pass. A crash after the post sends the message again, under the same ``webhook-id``."""
+def deliver(context: WorkerContext, lease: Lease) -> Ending:
+    """Work on a deliver pass, FAILED where the message did not arrive.
+
+    A crash after the post sends the message again, under the same ``webhook-id``.
+    """
     claim = lease.claim
     with context.database.read() as session:
         work = load_delivery(session, claim)
     if work.disabled:
         with context.database.write() as session:
             drop_delivery(session, claim)
-        return
+        return Ending.FAILED
     done = attempt_post(work, context.settings)
     with context.database.write() as session:
         state = complete_delivery(session, claim, done, retry_rules(context.settings), jitter=_jitter())
@@ -46,6 +50,7 @@ def deliver(context: WorkerContext, lease: Lease) -> None:
     logger.log(
         level, "delivery %s is %s: %s", work.delivery_id, state, done.error_message or done.status_code
     )
+    return Ending.FAILED if done.error_code else Ending.DONE
 
 
 def attempt_post(work: DeliverWork, settings: Settings) -> Try:

@@ -25,6 +25,7 @@ from storage.errors import InputChanged
 from storage.manifests import BadLine, ManifestLimits, read_manifest
 from storage.selection import Selection
 from storage.uploads import resolve_source
+from workers.attempt import Ending
 from workers.context import WorkerContext
 from workers.leases import Lease
 
@@ -33,8 +34,11 @@ SLICE_SECONDS = 30.0  # then another source has its turn
 FULL_PAUSE_SECONDS = 10.0  # how long a listing rests while as many recordings wait as may
 
 
-def expand(context: WorkerContext, lease: Lease) -> None:
-    """Work on an expand pass. A crash leaves the pages that were stored, and a cursor behind them."""
+def expand(context: WorkerContext, lease: Lease) -> Ending:
+    """Work on an expand pass, RELEASED where more is to be listed later.
+
+    A crash leaves the pages that were stored, and a cursor behind them.
+    """
     claim = lease.claim
     with context.database.read() as session:
         work = load_expansion(session, claim)
@@ -42,14 +46,14 @@ def expand(context: WorkerContext, lease: Lease) -> None:
     if has_to_rest:  # before anything is read: a manifest would be read from its first line
         with context.database.write() as session:
             put_back(session, claim, pause=FULL_PAUSE_SECONDS)
-        return
+        return Ending.RELEASED
     ends_at = time.monotonic() + SLICE_SECONDS
     for page in _pages(context, lease, work):
         lease.check()
         with context.database.write() as session:
             if _is_full(context, session, claim.tenant):
                 put_back(session, claim, pause=FULL_PAUSE_SECONDS)
-                return
+                return Ending.RELEASED
             ready = take_page(
                 session,
                 claim,
@@ -63,9 +67,10 @@ def expand(context: WorkerContext, lease: Lease) -> None:
             with context.database.write() as session:
                 put_back(session, claim)
             context.doorbell.ring(PassKind.EXPAND)
-            return
+            return Ending.RELEASED
     with context.database.write() as session:
         complete_expansion(session, claim)
+    return Ending.DONE
 
 
 def _is_full(context: WorkerContext, session: Session, tenant: str) -> bool:

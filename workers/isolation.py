@@ -14,6 +14,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from db.claims import Claim
 from db.states import PassKind
 from db.suspects import Reserved, claim_suspect, has_suspects, keep_reserved, reserve_suspect
+from settings.logs import about
+from workers.attempt import ids_of
 from workers.context import WorkerContext
 from workers.gate import Gate
 
@@ -90,10 +92,11 @@ class Isolation:
         claim = self._claim(found)
         if claim is None:
             return True
-        logger.warning(
-            "%s pass %s was held by %d workers that died: this one works on nothing else meanwhile",
-            *(kind, found.pass_id, found.crashes),
-        )
+        with about(**ids_of(claim)):
+            logger.warning(
+                "%s pass %s was held by %d workers that died: this one works on nothing else meanwhile",
+                *(kind, found.pass_id, found.crashes),
+            )
         done = work(claim)
         while not wait([done], STEP_SECONDS).done:
             touch()

@@ -25,7 +25,9 @@ from db.repairing import find_idle, find_unended, find_unretired, open_again, re
 from db.setbacks import find_expired
 from db.states import PassKind, PassState
 from db.tables import Pass
+from settings.logs import about
 from storage.errors import StorageError
+from workers.attempt import ids_of
 from workers.context import WorkerContext
 from workers.housekeeping import Housekeeper
 from workers.numbers import Numbers
@@ -58,12 +60,16 @@ def repair(context: WorkerContext) -> int:
         with context.database.write() as session:
             opened = open_again(session, one)
         if opened:
-            logger.error("%s %s of job %s was in nobody's hands: opened again", one.kind, one.id, one.job_id)
+            with about(job=one.job_id, kind=one.kind):
+                logger.error(
+                    "%s %s of job %s was in nobody's hands: opened again", one.kind, one.id, one.job_id
+                )
         repaired += opened
     for job_id in unended:
         with context.database.write() as session:
             recount(session, job_id)
-        logger.error("job %s was over and had not ended: counted again", job_id)
+        with about(job=job_id):
+            logger.error("job %s was over and had not ended: counted again", job_id)
         repaired += 1
     for job_id in unretired:
         with context.database.write() as session:
@@ -81,18 +87,20 @@ def check_counts(context: WorkerContext) -> int:
         with context.database.write() as session:
             wrong = recount(session, job_id)
         if wrong:
-            logger.error("the counters of job %s were wrong and are repaired: %s", job_id, wrong)
+            with about(job=job_id):
+                logger.error("the counters of job %s were wrong and are repaired: %s", job_id, wrong)
             repaired += 1
     for recording_id, request_id in requests:
         with context.database.write() as session:
             counts = recount_request(session, recording_id, request_id)
         if counts is not None:
-            logger.error(
-                "recording %s, request %s: %s chunks were counted, %s are there",
-                recording_id,
-                request_id,
-                *counts,
-            )
+            with about(recording=recording_id):
+                logger.error(
+                    "recording %s, request %s: %s chunks were counted, %s are there",
+                    recording_id,
+                    request_id,
+                    *counts,
+                )
             repaired += 1
     return repaired
 
@@ -108,9 +116,10 @@ def take_back_expired(context: WorkerContext) -> int:
                 state = return_expired(session, claim, jitter=random.random())  # noqa: S311  # spreads retries
         except (LeaseLost, JobCancelled):
             continue  # its worker came back, or another process was first
-        logger.warning(
-            "%s pass %s: worker %s fell silent, now %s", claim.kind, claim.pass_id, claim.worker, state
-        )
+        with about(**ids_of(claim)):
+            logger.warning(
+                "%s pass %s: worker %s fell silent, now %s", claim.kind, claim.pass_id, claim.worker, state
+            )
         taken += 1
     return taken
 

@@ -15,11 +15,12 @@ from sqlalchemy.exc import SQLAlchemyError
 from db.claiming import claim_passes, is_due
 from db.claims import Claim, release
 from db.states import PassKind
-from workers.attempt import Ending, Work, attempt
+from settings.logs import about
+from workers.attempt import Ending, Work, attempt, ids_of
 from workers.context import WorkerContext
 from workers.gate import Gate
 from workers.isolation import Isolation
-from workers.leases import LeaseKeeper
+from workers.leases import Lease, LeaseKeeper
 from workers.numbers import Numbers
 from workers.rest import Rest
 
@@ -184,16 +185,18 @@ class Runner:
         if self._gate.is_empty_within(OVERDUE_SECONDS):
             return
         for lease in self._keeper.held():
-            logger.warning(
-                "%s pass %s does not stop: it is given back", lease.claim.kind, lease.claim.pass_id
-            )
-            lease.lose()
-            try:
-                with self._context.database.write() as session:
-                    release(session, lease.claim)
-            except SQLAlchemyError as error:
-                logger.warning("pass %s could not be given back: %s", lease.claim.pass_id, error)
+            with about(**ids_of(lease.claim)):
+                self._give_back(lease)
         self._overdue()
+
+    def _give_back(self, lease: Lease) -> None:
+        logger.warning("%s pass %s does not stop: it is given back", lease.claim.kind, lease.claim.pass_id)
+        lease.lose()
+        try:
+            with self._context.database.write() as session:
+                release(session, lease.claim)
+        except SQLAlchemyError as error:
+            logger.warning("pass %s could not be given back: %s", lease.claim.pass_id, error)
 
     def _feed(self, lane: Lane) -> None:
         wake, rest = self._wakes[lane.kind], self._rests[lane.kind]

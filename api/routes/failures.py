@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from api.failure_advice import advise
+from api.failure_advice import Retry, advise
 from api.inputs import Input
 from api.pages import Cursor, Id, Limit, Page, make_page
 from api.problems import Problem
@@ -44,6 +44,9 @@ class FailureView(BaseModel):
     state: LinkState = Field(description="failed, or partial.")
     code: str = Field(description="Why, for programs; stable.", examples=["corrupt_container"])
     message: str = Field(description="Why, for people.")
+    retry: Retry = Field(
+        description="Whether trying again can help: helps (as it is), after_change (of what `action` names), no."
+    )
     retry_helps: bool = Field(description="Whether trying again as it is can help.")
     action: str = Field(description="What to do.")
     finished_at: datetime | None = Field(description="When it ended.")
@@ -86,7 +89,8 @@ def show_failure(source: JobRecording | JobSource) -> FailureView:
         state=LinkState(source.state),
         code=source.error_code or "unknown",
         message=source.error_message or "",
-        retry_helps=advice.retry_helps,
+        retry=advice.retry,
+        retry_helps=advice.retry is Retry.HELPS,
         action=advice.action,
         finished_at=source.finished_at,
     )

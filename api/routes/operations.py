@@ -64,9 +64,19 @@ class DepthView(BaseModel):
     leased: int = Field(description="Passes that a worker holds.", examples=[8])
     expired: int = Field(description="Held ones whose worker fell silent; they go back by themselves.")
     oldest_seconds: float | None = Field(description="Age of the oldest that waits.")
-    per_minute: float = Field(description="How many of them the live workers complete in a minute.")
+    waiting: int = Field(
+        description="Of the ready ones, those that wait for another try, mostly after an error.", examples=[3]
+    )
+    next_try_seconds: float | None = Field(
+        description="How long the first of them still waits; null where none waits."
+    )
+    workers: int = Field(
+        description="Live workers that take such work, for this model; 0: nobody works on it.", examples=[2]
+    )
+    per_minute: float = Field(description="How many of them those workers complete in a minute.")
     eta_seconds: float | None = Field(
-        description="How long what is open takes at this rate; null where nobody works on it."
+        description="How long what is open takes at this rate, without what waits for another try; null where nothing "
+        "else is open, or nothing was completed in the last five minutes."
     )
 
 
@@ -122,9 +132,12 @@ def _worker_view(worker: Worker, alive: bool) -> WorkerView:
 
 
 def _depth_view(depth: Depth, workers: list[Worker]) -> DepthView:
-    able = [worker for worker in workers if not depth.model or worker.model == depth.model]
+    able = [worker for worker in workers if worker.model == depth.model and not worker.draining]
     rate = sum(float(worker.numbers.get(f"rate_{depth.kind}", 0.0)) for worker in able)
-    still = depth.ready + depth.leased
+    still = depth.ready - depth.waiting + depth.leased
     return DepthView(
-        **vars(depth), per_minute=round(rate, 3), eta_seconds=round(60.0 * still / rate, 1) if rate else None
+        **vars(depth),
+        workers=len(able),
+        per_minute=round(rate, 3),
+        eta_seconds=round(60.0 * still / rate, 1) if rate and still else None,
     )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from cli.asking import FORM, parse_task
 from cli.client import ApiClient, Json
-from cli.errors import ApiProblem, InvalidSource
+from cli.errors import InvalidSource
+from cli.findings import read_findings
 from cli.sources import find_sources
 from cli.submission import (
     NO_UPLOAD,
@@ -32,7 +33,7 @@ from cli.tables import (
     tasks_table,
 )
 from cli.terminal import err, our_name, out, plain, print_json, say
-from cli.watching import FINAL_STATES, teller, watch_jobs
+from cli.watching import teller, watch_jobs
 from settings import load_settings
 
 Api = Annotated[str | None, typer.Option("--api", help="URL of the API; by default that of the settings.")]
@@ -165,9 +166,12 @@ def results(
     as_json: AsJson = False,
     api: Api = None,
 ) -> None:
-    """Print what was found: of the whole recording, then segments with their words, and all else with its times."""
+    """Print what was found: of the whole recording, then segments with their words, and all else with its times.
+
+    Of a job that is what it asked for, of a recording what any job asked.
+    """
     with open_client(api) as client:
-        recordings = [_findings(client, recording) for recording in _recordings(client, job_or_recording_id)]
+        recordings = read_findings(client, job_or_recording_id)
     if as_json:
         print_json(recordings)
         return
@@ -269,34 +273,3 @@ def _say_what_is_left_out(job: Json, shown: int) -> None:
     total = job["recordings"]["total"]
     if total > MOST_ROWS:
         say(f"{shown} of {total} recordings shown: the first that failed or are partial; --json has them all")
-
-
-def _recordings(client: ApiClient, some_id: str) -> list[Json]:
-    """Return the recordings of a job, those that were found; or the one that the id names."""
-    try:
-        job = client.get(f"/v1/jobs/{some_id}")
-    except ApiProblem as problem:
-        if problem.status != 404:
-            raise
-        return [client.get(f"/v1/recordings/{some_id}")]
-    if job["state"] not in FINAL_STATES:
-        say(f"the job is {job['state']}: more may follow")
-    rows = client.pages(f"/v1/jobs/{some_id}/recordings", limit=200)
-    return [_with_error(row) for row in rows]
-
-
-def _with_error(row: Json) -> Json:
-    recording = row["recording"] or {"id": None, "uri": row["uri"], "error": None}
-    more = {"metadata": row.get("metadata", {}), "uri": row["uri"]}  # a copy may share another's recording
-    return {**recording, **more, "error": recording["error"] or row["error"]}
-
-
-def _findings(client: ApiClient, recording: Json) -> dict[str, Any]:
-    path = f"/v1/recordings/{recording['id']}"
-    known = recording["id"] is not None
-    return {
-        **recording,
-        "segments": list(client.pages(f"{path}/segments", limit=1000)) if known else [],
-        "summaries": client.get(f"{path}/summaries")["items"] if known else [],
-        "annotations": list(client.pages(f"{path}/annotations", limit=1000)) if known else [],
-    }

@@ -55,6 +55,7 @@ def test_what_is_not_in_the_state_for_it_answers_409_with_a_code(client, databas
     found = [(answer.status_code, answer.json()["code"]) for answer in (early, late, nothing)]
     assert found == [(409, "job_not_over"), (409, "job_over"), (409, "nothing_to_retry")]
     assert job_id in late.json()["detail"]
+    assert "cancelled" not in nothing.json()["detail"]
 
 
 def test_a_retry_is_one_request_and_a_job_of_its_own(client, database, doorbell):
@@ -96,7 +97,11 @@ def test_a_retry_may_take_up_what_a_cancel_cut_off(client, database):
     job_id = submit(client, "s3://box/1")
     client.post(f"/v1/jobs/{job_id}/cancel")
 
-    assert client.post(f"/v1/jobs/{job_id}/retry").status_code == 409
+    refused = client.post(f"/v1/jobs/{job_id}/retry")
+    assert (refused.status_code, refused.json()["code"]) == (409, "nothing_to_retry")
+    assert all(
+        words in refused.json()["detail"] for words in ("1 of its", "--cancelled", '{"cancelled": true}')
+    )
     assert client.post(f"/v1/jobs/{job_id}/retry", json={"cancelled": True}).status_code == 202
     unknown = client.post(f"/v1/jobs/{job_id}/retry", json={"all": True})
     assert unknown.status_code == 422

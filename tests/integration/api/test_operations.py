@@ -16,10 +16,11 @@ from support.jobs import claim
 from api.app import create_app
 from api.metrics import DECLARED, PREFIX
 from db.claims import Failure
+from db.clock import database_now
 from db.database import Database
 from db.failures import fail_pass
 from db.states import PassKind
-from db.tables import JobSource
+from db.tables import JobSource, Pass
 from db.workers import WorkerReport, report_worker
 from settings.logs import configure_logging
 
@@ -56,6 +57,32 @@ def test_the_queue_says_how_long_it_will_take(local, database):
     report(database)
     (depth,) = local.get("/v1/queue").json()["items"]
     assert (depth["per_minute"], depth["eta_seconds"]) == (12.0, 15.0)
+
+
+def test_the_queue_tells_work_that_waits_for_another_try_from_work_that_nobody_does(local, database):
+    local.post("/v1/jobs", json={"sources": ["s3://calls/a.wav"] * 2, "tasks": ["caption"]})
+
+    def depth() -> dict:
+        (found,) = local.get("/v1/queue").json()["items"]
+        return found
+
+    with database.write() as session:
+        session.execute(update(Pass).values(not_before=database_now(120)))
+    assert (depth()["workers"], depth()["waiting"]) == (0, 2)
+    report(database)
+    assert (depth()["workers"], depth()["waiting"], depth()["eta_seconds"]) == (1, 2, None)
+    assert 100 < depth()["next_try_seconds"] <= 120
+    local.post("/v1/jobs", json={"sources": ["s3://calls/a.wav"], "tasks": ["caption"]})
+    assert (depth()["ready"], depth()["eta_seconds"]) == (3, 5.0)  # of the one that does not wait
+
+
+def test_only_workers_of_the_kind_that_is_needed_count_and_not_those_that_end(local, database):
+    local.post("/v1/jobs", json={"sources": ["s3://calls/a.wav"], "tasks": ["caption"]})
+    with database.write() as session:
+        report_worker(session, WorkerReport("h:2:gpu", "gpu", "h", 2, model="mini", numbers={}))
+        report_worker(session, WorkerReport("h:3:cpu", "cpu", "h", 3, draining=True, numbers=NUMBERS))
+    (depth,) = local.get("/v1/queue").json()["items"]
+    assert (depth["workers"], depth["per_minute"], depth["eta_seconds"]) == (0, 0.0, None)
 
 
 def samples(text: str) -> dict[tuple[str, ...], float]:
@@ -136,19 +163,21 @@ def test_with_a_token_whoever_shows_it_may_look_and_nobody_else(settings, path):
 
 def test_failures_say_what_to_do(local, database):
     job = local.post(
-        "/v1/jobs", json={"sources": ["s3://calls/a.wav", "s3://calls/b.wav"], "tasks": ["caption"]}
+        "/v1/jobs", json={"sources": [f"s3://calls/{name}.wav" for name in "abc"], "tasks": ["caption"]}
     ).json()
-    for code in ("corrupt_container", "decode_timeout"):
+    for code in ("corrupt_container", "decode_timeout", "input_access_denied"):
         found = claim(database, PassKind.PLAN)
         with database.write() as session:
             fail_pass(session, found, Failure(code, f"it is {code}", retryable=False))
     page = local.get(f"/v1/jobs/{job['id']}/failures").json()
-    assert {item["code"]: item["retry_helps"] for item in page["items"]} == {
-        "corrupt_container": False, "decode_timeout": True,
-    }  # fmt: skip
+    assert {item["code"]: (item["retry"], item["retry_helps"]) for item in page["items"]} == {
+        "corrupt_container": ("no", False),
+        "decode_timeout": ("helps", True),
+        "input_access_denied": ("after_change", False),
+    }
     assert all(item["action"] and item["message"].startswith("it is") for item in page["items"])
     assert local.get("/v1/failures").json()["items"] == page["items"]
-    first = local.get("/v1/failures", params={"limit": 1}).json()
+    first = local.get("/v1/failures", params={"limit": 2}).json()
     second = local.get("/v1/failures", params={"limit": 1, "after": first["next"]}).json()
     assert [*first["items"], *second["items"]] == page["items"]
     assert second["next"] is None

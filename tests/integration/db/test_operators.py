@@ -76,6 +76,27 @@ def test_open_work_is_counted_by_kind_with_its_age(database: Database) -> None:
     assert 0 <= (depths["plan"].oldest_seconds or -1) < 60
 
 
+def test_what_waits_for_another_try_is_counted_apart(database: Database) -> None:
+    submit(database, uris=("s3://b/a.wav", "s3://b/b.wav", "s3://b/c.wav"))
+    for code in ("storage_unavailable", "decode_timeout"):
+        found = claim(database, PassKind.PLAN)
+        assert found is not None
+        with database.write() as session:
+            fail_pass(session, found, Failure(code, "again", retryable=True))
+    with database.write() as session:
+        session.execute(
+            update(Pass).where(Pass.error_code == "storage_unavailable").values(not_before=database_now(600))
+        )
+        session.execute(
+            update(Pass).where(Pass.error_code == "decode_timeout").values(not_before=database_now(90))
+        )
+    with database.read() as session:
+        (depth,) = list_depths(session)
+    assert (depth.ready, depth.waiting, depth.leased) == (3, 2, 0)
+    assert depth.next_try_seconds is not None
+    assert 80 < depth.next_try_seconds <= 90
+
+
 def test_an_id_says_when_it_was_made() -> None:
     assert made_at("0198f0a1-7c5e-7000-8000-000000000001") == pytest.approx(0x0198F0A17C5E / 1000)
 

@@ -114,6 +114,21 @@ def test_a_receiver_that_is_down_gets_the_same_message_later(private, keeper, re
     assert [one.status_code for one in rows(private, WebhookAttempt)] == [503, 500, 200]
 
 
+def test_a_try_that_failed_is_no_delivery_in_the_worker_s_rate(private, receiver):
+    answers = iter([503])
+    receiver.answer = lambda message: (next(answers, 200), {}, b"")
+    tell(private, receiver.url)
+    lane = Lane(PassKind.DELIVER, 1, deliver, claim=claim_deliveries)
+    runner = Runner(private, [lane], poll_seconds=0.05)
+    while not receiver.messages:
+        runner.work_one(PassKind.DELIVER)
+    assert runner.numbers() == {"failed_deliver": 1}
+    while len(receiver.messages) < 2:
+        runner.work_one(PassKind.DELIVER)
+    assert runner.numbers().keys() == {"failed_deliver", "done_deliver", "rate_deliver"}
+    runner.stop(1.0)
+
+
 def test_a_receiver_that_stays_down_is_given_up(private, keeper, receiver):
     receiver.answer = lambda message: (500, {}, b"")
     tell(private, receiver.url)

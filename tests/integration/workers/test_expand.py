@@ -21,7 +21,7 @@ from db.states import JobState, PassKind, PassState, SourceKind, SourceState
 from db.submitting import NewSource
 from db.tables import JobRecording, Pass, SourceError
 from storage import S3Options, folder_uri, open_store
-from workers.attempt import attempt
+from workers.attempt import Ending, attempt
 from workers.context import WorkerContext
 from workers.expand import expand
 from workers.leases import Lease, LeaseKeeper
@@ -58,10 +58,10 @@ def manifest(context: WorkerContext, data: bytes, name: str = "list") -> NewSour
     return NewSource(SourceKind.MANIFEST, folder_uri(folder / name))
 
 
-def work(context: WorkerContext, keeper: LeaseKeeper, *, worker: str = "w1", act: Any = expand) -> None:
+def work(context: WorkerContext, keeper: LeaseKeeper, *, worker: str = "w1", act: Any = expand) -> Ending:
     with context.database.write() as session:
         (found,) = claim_passes(session, PassKind.EXPAND, worker, lease_seconds=30.0)
-    attempt(context, keeper, found, act)
+    return attempt(context, keeper, found, act)
 
 
 def uris(context: WorkerContext, job_id: str) -> list[str]:
@@ -133,11 +133,10 @@ def test_a_long_listing_gives_way_after_its_slice(
 ) -> None:
     monkeypatch.setattr(workers.expand, "SLICE_SECONDS", -1.0)
     job_id = submit(at_archive.database, uris=(), sources=[prefix(folder_uri(archive) + "/")])
-    rounds = 0
+    endings = []
     while source(at_archive, job_id).state == SourceState.EXPANDING:
-        work(at_archive, keeper)
-        rounds += 1
-    assert rounds == 8  # seven pages of four, and the end
+        endings.append(work(at_archive, keeper))
+    assert endings == [*[Ending.RELEASED] * 7, Ending.DONE]  # seven pages of four, and the end
     assert len(uris(at_archive, job_id)) == 25
     assert (PassKind.EXPAND, "", 1) in at_archive.doorbell.rings
 
@@ -149,7 +148,7 @@ def test_a_listing_rests_while_as_many_recordings_wait_as_may(
     full = replace(at_archive, settings=at_archive.settings.model_copy(update={"max_queued": 10}))
     job_id = submit(full.database, uris=(), sources=[prefix(folder_uri(archive) + "/")])
 
-    work(full, keeper)
+    assert work(full, keeper) is Ending.RELEASED
 
     assert len(uris(full, job_id)) == 11  # three pages: the last began below the limit
     with full.database.read() as session:
@@ -158,7 +157,7 @@ def test_a_listing_rests_while_as_many_recordings_wait_as_may(
     time.sleep(0.1)
     with monkeypatch.context() as patched:
         patched.setattr(type(full.store), "list", lambda *_, **__: pytest.fail("listed for nothing"))
-        work(full, keeper)
+        assert work(full, keeper) is Ending.RELEASED
     assert len(uris(full, job_id)) == 11  # nothing was done meanwhile
     time.sleep(0.1)
     work(at_archive, keeper)  # the limit was raised

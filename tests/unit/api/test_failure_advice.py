@@ -7,7 +7,7 @@ import pytest
 import pipeline.errors
 import storage.errors
 import storage.manifests
-from api.failure_advice import ADVICE, advise
+from api.failure_advice import ADVICE, Retry, advise
 from db.expanding import NO_OBJECTS, TooManyObjects
 from workers.trouble import ERRNOS, DiskTooSmall
 
@@ -35,7 +35,16 @@ def test_every_code_of_a_source_has_an_advice(code):
 
 @pytest.mark.parametrize("code", [DiskTooSmall.code, *sorted({*ERRNOS.values(), "no_permission"})])
 def test_every_trouble_of_a_machine_has_an_advice(code):
-    assert ADVICE[code].retry_helps
+    assert ADVICE[code].retry is Retry.HELPS
+
+
+@pytest.mark.parametrize("code", ADVICE)
+def test_who_is_told_to_try_again_is_not_told_that_it_is_of_no_use(code):
+    advice = ADVICE[code]
+    if "try again" in advice.action:
+        assert advice.retry is not Retry.NO
+    if advice.retry is Retry.AFTER_CHANGE:
+        assert "try again" in advice.action
 
 
 def test_an_unknown_code_gets_a_general_advice():

@@ -77,6 +77,7 @@ def job() -> Callable[..., dict[str, Any]]:
             "id": JOB_ID,
             "state": state,
             "recordings": recordings,
+            "requests": [{"id": JOB_ID[:-1] + last} for last in "45"],
             "created_at": "2026-01-02T03:04:05.678Z",
             "progress": {"audio_seconds_total": total, "audio_seconds_done": done, "recordings_planned": 1},
         }

@@ -7,6 +7,7 @@ import pytest
 
 JOB_ID = "0198f0a1-7c5e-7000-8000-000000000001"
 RECORDING_ID = JOB_ID.replace("1", "2")
+REQUEST_ID = JOB_ID[:-1] + "4"
 NOT_FOUND = (
     404,
     {"status": 404, "code": "not_found", "title": "There is no such thing", "detail": "no job", "errors": []},
@@ -202,6 +203,7 @@ def test_ids_and_texts_stay_whole_on_a_narrow_terminal(run, api, job, row, monke
 
 
 SEGMENT = {
+    "request_id": REQUEST_ID,
     "start_ms": 1_230,
     "end_ms": 4_120,
     "channel": 1,
@@ -210,6 +212,7 @@ SEGMENT = {
     "words": [{"word": "hello", "start_ms": 61_250}],
 }
 NOTE = {
+    "request_id": REQUEST_ID,
     "start_ms": 0,
     "end_ms": 1,
     "channel": 0,
@@ -221,6 +224,7 @@ NOTE = {
 
 
 SUMMARY = {
+    "request_id": REQUEST_ID,
     "task": "emotion",
     "label": "calm",
     "text": "calm",
@@ -246,6 +250,28 @@ def test_results_of_a_job_are_shown_with_words_and_annotations(run, api, job, ro
     assert "calm" in done.stdout
     assert "83 %" in done.stdout
     assert "loop" in done.stdout
+
+
+@pytest.mark.parametrize("asked", [1, 2])
+def test_results_of_a_job_are_those_that_it_asked_for(run, api, job, row, asked):
+    """One call for each list, whatever the job asked: the API filters for one request, we do for several."""
+    mine, others = {"text": "mine"}, {"text": "another job's", "request_id": JOB_ID}
+    path = f"GET /v1/recordings/{RECORDING_ID}"
+    one_job = job()
+    api.answers = {
+        f"GET /v1/jobs/{JOB_ID}": {**one_job, "requests": one_job["requests"][:asked]},
+        f"GET /v1/jobs/{JOB_ID}/recordings": page(row()),
+        f"{path}/segments": page({**SEGMENT, **mine}, {**SEGMENT, **others}),
+        f"{path}/annotations": page({**NOTE, **mine}, {**NOTE, **others}),
+        f"{path}/summaries": page({**SUMMARY, **mine}, {**SUMMARY, **others}),
+    }
+
+    shown = run("results", JOB_ID).stdout
+
+    assert shown.count("mine") == 3
+    assert "another job's" not in shown
+    filters = [request.url.params.get("request") for request in api.requests[2:]]
+    assert sorted(filters, key=str) == ([REQUEST_ID, REQUEST_ID, None] if asked == 1 else [None] * 3)
 
 
 def test_a_copy_that_shares_a_recording_is_named_by_its_own_uri(run, api, job, row):

@@ -19,12 +19,12 @@ WORKER = {
 }  # fmt: skip
 DEPTH = {
     "kind": "understand", "model": "mini", "ready": 1200, "leased": 8, "expired": 0, "oldest_seconds": 60.0,
-    "per_minute": 42.0, "eta_seconds": 1726.0,
+    "per_minute": 42.0, "eta_seconds": 1726.0, "workers": 1, "waiting": 0, "next_try_seconds": None,
 }  # fmt: skip
 FAILURE = {
     "id": "0198f0a1-7c5e-7000-8000-000000000009", "job_id": "0198f0a1-7c5e-7000-8000-000000000001", "position": 0,
     "kind": "recording", "uri": "s3://archive/tape.flac", "state": "failed", "code": "corrupt_container",
-    "message": "its index is missing", "retry_helps": False, "action": "Upload it again.", "finished_at": None,
+    "message": "its index is missing", "retry": "no", "action": "Upload it again.", "finished_at": None,
 }  # fmt: skip
 
 
@@ -44,13 +44,24 @@ def test_workers_shows_who_lives_and_who_does_not(api, run):
     assert "understand 42.0" in shown
 
 
-def test_queue_shows_how_long_it_takes_and_where_nobody_works(api, run):
-    api.answers["GET /v1/queue"] = {
-        "items": [DEPTH, {**DEPTH, "kind": "plan", "per_minute": 0.0, "eta_seconds": None}]
-    }
-    shown = run("queue").stdout
-    assert "29 min" in shown
-    assert "nobody works" in shown
+@pytest.mark.parametrize(
+    ("more", "shown"),
+    [
+        ({}, "29 min"),
+        ({"waiting": 3, "next_try_seconds": 240.0}, "29 min; 3 wait for another try, the first in 4 min"),
+        ({"eta_seconds": None, "workers": 0}, "nobody works"),
+        ({"eta_seconds": None, "workers": 0, "waiting": 1200, "next_try_seconds": 9.0}, "nobody works"),
+        ({"eta_seconds": None}, "not known yet"),
+        (
+            {"eta_seconds": None, "ready": 8, "waiting": 8, "leased": 0, "next_try_seconds": 9.0},
+            "8 wait for another try, the first in 9 s",
+        ),
+    ],
+)
+def test_queue_shows_how_long_it_takes_or_why_nobody_can_tell(api, run, more, shown):
+    api.answers["GET /v1/queue"] = {"items": [{**DEPTH, **more}]}
+    (line,) = run("queue").stdout.splitlines()[1:]
+    assert line.split("42.0")[1].strip() == shown
 
 
 def test_failures_of_a_job_say_what_to_do(api, run):
@@ -59,6 +70,18 @@ def test_failures_of_a_job_say_what_to_do(api, run):
     assert all(
         part in shown for part in ("corrupt_container", "its index is missing", "Upload it again.", "no")
     )
+
+
+def test_failures_say_whether_a_retry_helps(api, run):
+    answers = ["helps", "after_change", "no"]
+    found = [{**FAILURE, "retry": answer} for answer in answers]
+    api.answers["GET /v1/failures"] = {"items": found, "next": None}
+    rows = [line for line in run("failures").stdout.splitlines() if "corrupt_container" in line]
+    assert [row.split("corrupt_container")[1].split("s3:")[0].strip() for row in rows] == [
+        "helps",
+        "after a change",
+        "no",
+    ]
 
 
 def test_failures_can_be_read_on_eighty_columns(api, run, monkeypatch):
