@@ -98,14 +98,15 @@ def ask(
     clips: Sequence[Clip],
     tasks: Sequence[Task],
     tuning: Tuning | None = None,
+    rounds: int = ROUNDS,
 ) -> tuple[float, Metrics, list[tuple[int, ...]]]:
     """Ask all tasks about all clips at once; return the seconds, the counts, and the ids.
 
-    They are asked twice, and only the second time counts: in the first, memory is taken, kernels are loaded, steps
-    recorded.
+    They are asked so many times, and only the last one counts: in the first, memory is taken, kernels are loaded,
+    steps recorded.
     """
     with Engine(model, tokenizer, places=len(clips), tuning=tuning) as engine:
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             before, began = engine.metrics(), time.perf_counter()
             prefixes = [engine.open(clip) for clip in clips]
             futures = [prefix.branch(task.prompt, task.tokens) for prefix in prefixes for task in tasks]

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from bench.engine import FULL, QUICK, Load
-from bench.engine_gpu import ask, equal_ids
+from bench.engine_gpu import ROUNDS, ask, equal_ids
 from bench.models import forced_lengths, make_clips, make_model, make_tokenizer
 from qwen_audio.tuning import CPU, GPU, Tuning, tuning_of
 
@@ -41,14 +41,15 @@ def measure(load: Load, device: str, dtype: torch.dtype, repeats: int) -> dict[s
     tokenizer = make_tokenizer()
     model = make_model(load.size, tokenizer, dtype=dtype, device=device)
     clips = make_clips([load.seconds] * load.chunks)
+    rounds = 1 if device == "cpu" else ROUNDS
     base = tuning_of(device, 2 * load.chunks)  # as a worker's engine has it, see there
     ask(model, tokenizer, clips[:2], load.tasks, base)  # kernels and memory
     figures: dict[str, float] = {}
     for name, tuning in switches(base, device).items():
         ratios, equal = [], []
         for _ in range(repeats):
-            plain, _, expected = ask(model, tokenizer, clips, load.tasks, base)
-            seconds, _, ids = ask(model, tokenizer, clips, load.tasks, tuning)
+            plain, _, expected = ask(model, tokenizer, clips, load.tasks, base, rounds)
+            seconds, _, ids = ask(model, tokenizer, clips, load.tasks, tuning, rounds)
             ratios.append(seconds / plain)
             equal.append(equal_ids(ids, expected))
         figures |= {name: median(ratios), f"{name}_equal_ids": min(equal)}
