@@ -15,14 +15,14 @@ import json
 import platform
 import sys
 import time
-import traceback
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from bench.journal import Journal
 from bench.models import (
     OFFICIAL_SIZE,
     QUICK_SIZE,
@@ -66,30 +66,6 @@ class Scale:
 
 FULL = Scale(OFFICIAL_SIZE, 155_947, 300, 80, (32, 48), 1_280, (8, 16, 32, 64), 8_192, 1 << 31)
 SMALL = Scale(QUICK_SIZE, 4_096, 6, 4, (2, 3), 1_024, (2,), 256, 1 << 22)
-
-
-@dataclass
-class Journal:
-    """Figures as they come; ``missing`` names the parts that failed or came too late."""
-
-    until: float  # on time.perf_counter's clock
-    folder: Path | None = None
-    figures: dict[str, float] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
-
-    def add(self, name: str, part: Callable[[], dict[str, float]]) -> None:
-        """Do a part and keep its figures; one that fails is printed with its traceback."""
-        if time.perf_counter() > self.until:
-            print(f"{name}: left out, the time is up", flush=True)
-            self.missing.append(name)
-            return
-        try:
-            self.figures |= part()
-        except Exception:  # noqa: BLE001  # one part's fault is no reason to lose minutes on a lent card
-            print(f"{name} failed:\n{traceback.format_exc()}", flush=True)
-            self.missing.append(name)
-        if self.folder is not None:
-            (self.folder / "engine_gpu.json").write_text(json.dumps(self.figures, indent=1))
 
 
 def ask(
@@ -289,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scale = SMALL if options.small else FULL
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     began = time.perf_counter()
-    journal = Journal(began + options.seconds, options.folder)
+    journal = Journal(began + options.seconds, options.folder, "engine_gpu.json")
     if options.folder is not None:
         options.folder.mkdir(parents=True, exist_ok=True)
     card = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()

@@ -15,15 +15,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from cli.service import CPU_PACKAGES, MODEL_PACKAGES, check_device, missing_packages
+from cli.settings_list import mask
 from qwen_audio.bundled import find_bundled
 from settings import PREFIX, InvalidSettings, Settings, unknown_variables
 
 TIMEOUT_SECONDS = 10.0
 LOW_DISK_BYTES = 2 * 2**30
 
-# Greedy: a password with an @ in it that nobody encoded must not show its end.
-_PASSWORD = re.compile(r"(?<=://)([^/:@]*):.*@")
-_PASSWORD_QUERY = re.compile(r"(password=)[^&]*", re.IGNORECASE)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -50,26 +48,6 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _variables()
     for look in _LOOKS:
         yield from look(settings)
-
-
-def list_settings(settings: Settings) -> Iterator[tuple[str, str, bool]]:
-    """Yield each setting's variable, its value with passwords masked, and whether that is the default."""
-    for name, field in type(settings).model_fields.items():
-        value = getattr(settings, name)
-        yield f"{PREFIX}{name.upper()}", mask(shown(value)), value == field.default
-
-
-def mask(text: str) -> str:
-    """Hide passwords in URLs."""
-    return _PASSWORD_QUERY.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
-
-
-def shown(value: object) -> str:
-    """Return a value as its variable would be written."""
-    if isinstance(value, tuple):
-        separator = "," if all(isinstance(one, float) for one in value) else ":"  # numbers; else paths
-        return separator.join(map(str, value))
-    return "" if value is None else str(value)
 
 
 def _variables() -> Iterator[Finding]:

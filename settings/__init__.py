@@ -273,7 +273,7 @@ def load_settings(**overrides: object) -> Settings:
         return Settings(**overrides)  # type: ignore[arg-type]  # the values are validated by pydantic
     except ValidationError as error:
         facts = "; ".join(
-            f"{PREFIX}{str(fault['loc'][0]).upper() if fault['loc'] else '?'}: {fault['msg']}"
+            f"{PREFIX}{str(fault['loc'][0]).upper() if fault['loc'] else '?'}: {fault['msg'].removeprefix('Value error, ')}"
             for fault in error.errors()
         )
         raise InvalidSettings(f"wrong settings: {facts}") from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from functools import partial
 
@@ -90,18 +90,25 @@ class OwnStorage:
         except _REFUSALS as error:
             if not uri.startswith(self._below):
                 raise
+            cause: StorageError | None = error
             if may_be_missing and isinstance(error, InputNotFound):
-                self._check_place()
+                cause = self._what_place_lacks()
+            if cause is None:
                 raise
-            raise _misconfigured(error) from error
+            raise _misconfigured(cause) from cause
 
-    def _check_place(self) -> None:
-        # S3 answers 404 for an object without its bucket too. Who may not list cannot ask, and gets the benefit.
-        with suppress(InputAccessDenied):
-            try:
-                self._store.check(self._below)
-            except (InputNotFound, InputWrongRegion) as error:
-                raise _misconfigured(error) from error
+    def _what_place_lacks(self) -> StorageError | None:
+        """Return why our place cannot be used; None where it is there, or where who asks may not list it.
+
+        S3 answers 404 for an object without its bucket too. Where nobody may look, the object alone counts as missing.
+        """
+        try:
+            self._store.check(self._below)
+        except InputAccessDenied:
+            return None
+        except (InputNotFound, InputWrongRegion) as error:
+            return error
+        return None
 
 
 class _OwnWriter:

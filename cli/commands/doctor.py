@@ -14,7 +14,8 @@ _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 def doctor() -> None:
     """Say what is configured, reachable and missing, with what to do; exit code 1 when something will not work."""
-    from cli.doctor import Level, examine, list_settings
+    from cli.doctor import Level, examine
+    from cli.settings_list import list_settings
 
     settings = load_settings()
     table = Table("setting", Column("value", overflow="fold"), "", box=None)

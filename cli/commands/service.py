@@ -8,7 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +19,7 @@ from cli.client import ApiClient
 from cli.errors import MissingPackages
 from cli.terminal import our_name, say
 from settings import InvalidSettings, Settings, load_settings
-from settings.logs import configure_logging
+from settings.logs import configure_logging, say_last
 
 PAUSE_SECONDS = 0.2  # between two looks at the processes
 MARGIN_SECONDS = 10.0  # for workers to give back what did not end within their own grace
@@ -116,8 +116,11 @@ def worker(
     if kind is not WorkerKind.CPU:
         from cli.service import check_models
 
-        with suppress(InvalidSettings):  # said by the worker, in the form of its log and with its exit code
+        try:
             check_models(load_settings(), chat=kind is WorkerKind.CHAT)
+        except InvalidSettings as error:  # in the form of a worker's log, and with a worker's exit code
+            say_last(f"{kind} worker: {error}")
+            raise typer.Exit(2) from None
     from cli.supervisor import module_command
 
     os.execv(sys.executable, module_command(f"workers.{kind}"))  # noqa: S606 - one of our own modules

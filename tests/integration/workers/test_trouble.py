@@ -107,11 +107,14 @@ def test_a_real_plan_on_a_disk_without_room_fetches_nothing(
     assert list(context.scratch_dir.iterdir()) == []
 
 
-def test_a_runner_in_trouble_rests_says_so_and_goes_on_when_it_is_over(
-    context: WorkerContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def _short_rests(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(resting, "LONGEST_SECONDS", 0.2)
     monkeypatch.setattr(resting, "FIRST_SECONDS", 0.2)
+
+
+@pytest.mark.usefixtures("_short_rests")
+def test_a_runner_in_trouble_rests_says_so_and_goes_on_when_it_is_over(context: WorkerContext) -> None:
     submit(context.database, uris=tuple(f"s3://b/{number}" for number in range(20)))
     is_full, tries = threading.Event(), []
     is_full.set()
@@ -143,11 +146,8 @@ def test_a_runner_in_trouble_rests_says_so_and_goes_on_when_it_is_over(
         runner.stop(1.0)
 
 
-def test_a_storage_that_is_gone_costs_few_recordings_their_tries(
-    context: WorkerContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(resting, "LONGEST_SECONDS", 0.3)
-    monkeypatch.setattr(resting, "FIRST_SECONDS", 0.3)
+@pytest.mark.usefixtures("_short_rests")
+def test_a_storage_that_is_gone_costs_few_recordings_their_tries(context: WorkerContext) -> None:
     submit(context.database, uris=tuple(f"s3://b/{number}" for number in range(60)))
 
     def gone(context: WorkerContext, lease: Lease) -> None:
@@ -155,7 +155,7 @@ def test_a_storage_that_is_gone_costs_few_recordings_their_tries(
 
     runner = Runner(context, [Lane(PassKind.PLAN, 2, gone)], poll_seconds=0.02)
     runner.start()
-    time.sleep(1.5)
+    time.sleep(0.9)
     assert (runner.trouble or "").startswith("storage_unavailable: ")
     runner.stop(1.0)
     assert runner.counts.read()["failed_plan"] <= resting.OUTAGES_IN_A_ROW + 2 + 5

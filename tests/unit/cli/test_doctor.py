@@ -7,8 +7,9 @@ import pytest
 from support.jobs import MODEL, claim, facts, plan, submit
 
 from cli import doctor
-from cli.doctor import Finding, Level, examine, mask
+from cli.doctor import Finding, Level, examine
 from cli.service import prepare_database
+from cli.settings_list import mask
 from db.database import Database
 from db.states import PassKind
 from db.workers import WorkerReport, report_worker

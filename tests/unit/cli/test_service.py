@@ -208,12 +208,14 @@ def test_up_starts_nothing_for_a_gpu_that_is_not_there(run, monkeypatch, tmp_pat
     assert "EARWITNESS_DEVICE" in done.stderr
 
 
-def test_a_worker_says_itself_which_setting_is_wrong(run, monkeypatch):
-    started = []
-    monkeypatch.setattr(commands.os, "execv", lambda path, argv: started.append(argv[-1]))
+def test_a_worker_does_not_start_with_a_wrong_setting_and_names_it_as_workers_do(run, monkeypatch):
+    monkeypatch.setattr(commands.os, "execv", lambda path, argv: pytest.fail("started"))
     monkeypatch.setenv("EARWITNESS_DEVICE", "gpu")
-    assert run("worker", "--kind", "gpu").exit_code == 0
-    assert started == ["workers.gpu"]
+    done = run("worker", "--kind", "gpu")
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "gpu worker: wrong settings: EARWITNESS_DEVICE: unknown device: use auto, cpu, cuda or cuda:N\n"
+    )
 
 
 def test_a_worker_does_not_mind_the_other_model(tmp_path):

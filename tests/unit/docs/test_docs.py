@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from api.metrics import DECLARED
-from cli.doctor import shown
+from cli.settings_list import shown
 from db.tables import Table
 from db.views import view_definitions
 from pipeline.tasks import TASKS
