@@ -272,11 +272,14 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**overrides)  # type: ignore[arg-type]  # the values are validated by pydantic
     except ValidationError as error:
-        facts = "; ".join(
-            f"{PREFIX}{str(fault['loc'][0]).upper() if fault['loc'] else '?'}: {fault['msg'].removeprefix('Value error, ')}"
-            for fault in error.errors()
-        )
+        facts = "; ".join(map(_fact_of, error.errors()))
         raise InvalidSettings(f"wrong settings: {facts}") from None
+
+
+def _fact_of(fault: Any) -> str:
+    """Say which variable is wrong, and why."""
+    name = str(fault["loc"][0]).upper() if fault["loc"] else "?"
+    return f"{PREFIX}{name}: {fault['msg'].removeprefix('Value error, ')}"
 
 
 def unknown_variables() -> list[str]:
