@@ -19,6 +19,7 @@ MAX_ERRORS = 5  # reported failures that may pass with time, such as storage tha
 MAX_CRASHES = 3  # workers that a pass may take down before it is set aside
 MAX_FAULTS = 10  # of ours, for one delivery: workers that died or failed while they had it
 LONGEST_BACKOFF_SECONDS = 300.0
+MOST_DOUBLINGS = 10  # beyond the longest pause
 PATIENCE_SECONDS = 86_400.0  # for machines that are in trouble; what waits longer has to count its tries
 
 
@@ -132,4 +133,5 @@ def _put_down(
 
 def backoff_seconds(failures: int, jitter: float) -> float:
     """Return the pause after the ``failures``-th failure: 1, 2, 4 ... seconds, up to 5 minutes, halved at most."""
-    return min(2.0 ** (failures - 1), LONGEST_BACKOFF_SECONDS) * (0.5 + jitter / 2)
+    doublings = min(failures - 1, MOST_DOUBLINGS)  # claims of a long listing go into the thousands
+    return min(2.0**doublings, LONGEST_BACKOFF_SECONDS) * (0.5 + jitter / 2)

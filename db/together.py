@@ -11,10 +11,8 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 
 MOST_AT_ONCE = 64
 LOST = (OperationalError, InterfaceError)  # the connection or the server: trying each alone would not help
-_IN_THE_WAY = (
-    "40P01",
-    "40001",
-)  # PostgreSQL's deadlock and serialisation failure: operational errors as well
+# PostgreSQL's deadlock and serialisation failure: operational errors as well.
+_IN_THE_WAY = ("40P01", "40001")
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")

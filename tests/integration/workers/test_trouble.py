@@ -77,6 +77,17 @@ def test_a_full_disk_costs_a_pass_no_attempt_however_often(
     assert attempt(context, keeper, take(context), complete) is Ending.DONE
 
 
+def test_a_pass_that_was_claimed_thousands_of_times_is_put_aside_as_any_other(
+    context: WorkerContext, keeper: LeaseKeeper
+) -> None:
+    """As that of a listing, which takes turns."""
+    submit(context.database)
+    with context.database.write() as session:
+        session.execute(update(Pass).values(epoch=5_000))
+    assert attempt(context, keeper, take(context), no_room) is Ending.TROUBLED
+    assert (only(context).state, only(context).attempts) == (PassState.READY, 0)
+
+
 def test_after_a_day_tries_count_so_that_nothing_is_tried_without_end(
     context: WorkerContext, keeper: LeaseKeeper
 ) -> None:
