@@ -13,6 +13,10 @@ class StorageError(Exception):
     code = "storage_error"
     retryable = False
 
+    def __init__(self, message: str, *, uri: str | None = None) -> None:
+        super().__init__(message)
+        self.uri = uri  # what was asked for, where the store knows it
+
 
 class InvalidUri(StorageError):
     """The URI does not name an object that any store could hold."""

@@ -212,7 +212,7 @@ def _translated(uri: str) -> Iterator[None]:
         yield
     except OSError as error:
         fact = _ERRORS.get(error.errno or 0, StorageUnavailable)
-        raise fact(f"{uri}: {os.strerror(error.errno or errno.EIO)}") from error
+        raise fact(f"{uri}: {os.strerror(error.errno or errno.EIO)}", uri=uri) from error
 
 
 def _info(uri: str, status: os.stat_result) -> ObjectInfo:
@@ -270,8 +270,8 @@ def _walk(folder: bytes, name_prefix: bytes, after: bytes) -> Iterator[tuple[byt
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
-        fact = _ERRORS.get(error.errno or 0, StorageUnavailable)
-        raise fact(f"file://{quote(folder)}: {os.strerror(error.errno or errno.EIO)}") from error
+        fact, uri = _ERRORS.get(error.errno or 0, StorageUnavailable), f"file://{quote(folder)}"
+        raise fact(f"{uri}: {os.strerror(error.errno or errno.EIO)}", uri=uri) from error
     entries.sort(reverse=True)
     while entries:  # popped, so that the names behind us cost no memory
         name = entries.pop()

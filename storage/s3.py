@@ -148,7 +148,7 @@ class S3Store:
                 body = self._get_once(uri, start, end, version)
                 if len(body) == end - start:
                     return body
-        raise StorageUnavailable(f"{uri}: bytes {start} to {end} broke off {self._attempts} times")
+        raise StorageUnavailable(f"{uri}: bytes {start} to {end} broke off {self._attempts} times", uri=uri)
 
     def _get_once(self, uri: str, start: int, end: int, version: str | None) -> bytes:
         bucket, key = parse_s3(uri)

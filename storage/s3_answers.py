@@ -57,13 +57,14 @@ def translated(uri: str, keep: tuple[type[Exception], ...] = ()) -> Iterator[Non
         code = str(error.response.get("Error", {}).get("Code", ""))
         status = str(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", ""))
         fact, text = _FACTS.get(code) or _FACTS.get(status) or (StorageUnavailable, f"the store said {code}")
-        raise fact(f"{uri}: {text}") from error
+        raise fact(f"{uri}: {text}", uri=uri) from error
     except keep:
         raise
     except NoCredentialsError as error:
         raise InputAccessDenied(f"{uri}: no S3 credentials are configured") from error
     except BotoCoreError as error:
-        raise StorageUnavailable(f"{uri}: the store did not answer ({type(error).__name__})") from error
+        told = f"{uri}: the store did not answer ({type(error).__name__})"
+        raise StorageUnavailable(told, uri=uri) from error
 
 
 def version_of(etag: str) -> str:

@@ -17,7 +17,7 @@ from workers.context import WorkerContext
 from workers.doorbell import ring_deliveries
 from workers.leases import Lease, LeaseKeeper, WorkerStopping
 from workers.rest import Rest
-from workers.trouble import trouble_of
+from workers.trouble import outage_of, trouble_of
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ class Ending(StrEnum):
     FAILED = "failed"
     DROPPED = "dropped"  # another worker took it over, or its job was cancelled
     RELEASED = "released"  # this worker is stopping, or others have their turn first
-    TROUBLED = "troubled"  # this machine has nothing left, such as room on its disk, or our storage is gone
+    TROUBLED = "troubled"  # this machine has nothing left, such as room on its disk, or a storage is gone
 
 
 Work = Callable[[WorkerContext, Lease], Ending | None]
@@ -41,9 +41,9 @@ def attempt(
 ) -> Ending:
     """Work on a claim under a renewed lease and say how it ended; never raises.
 
-    A failure is stored on the pass: another attempt follows where that can help. One of the machine, or of the
-    service's own storage, costs the pass no attempt. ``rest`` hears of what says something about machine and storage.
-    When the process dies instead, the lease expires and the pass goes to another worker.
+    A failure is stored on the pass: another attempt follows where that can help. One of the machine, or of a
+    storage that answers for nothing, costs the pass no attempt. ``rest`` hears of what says something about machine
+    and storage. When the process dies instead, the lease expires and the pass goes to another worker.
     """
     rest = rest or Rest(claim.kind)
     with keeper.holding(claim) as lease, about(**ids_of(claim)):
@@ -61,7 +61,7 @@ def attempt(
             return Ending.RELEASED
         except Exception as error:  # noqa: BLE001  # whatever it is becomes the pass's failure
             failure = failure_of(error)
-            if (trouble := trouble_of(error)) is not None:
+            if (trouble := trouble_of(error) or outage_of(context.store, error)) is not None:
                 failure = Failure(trouble, f"worker {context.name}: {error}", retryable=True)
                 rest.trouble(f"{trouble}: {error}")
                 _guarded(context, claim, lambda: _give_way(context, claim, failure))

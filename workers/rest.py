@@ -1,4 +1,4 @@
-"""Let a lane rest while its machine or our storage is in trouble or does not answer, and look now and then.
+"""Let a lane rest while its machine or the storage is in trouble or does not answer, and look now and then.
 
 Without it a worker whose disk is full would take pass after pass and give each back, and a storage that is gone for
 ten minutes would cost every waiting recording its tries.
@@ -14,7 +14,7 @@ from collections.abc import Callable
 logger = logging.getLogger(__name__)
 
 FIRST_SECONDS, LONGEST_SECONDS = 1.0, 30.0
-OUTAGES_IN_A_ROW = 5  # passes that met a storage that did not answer, and none that ended well between them
+OUTAGES_IN_A_ROW = 5  # passes whose object did not come, and none that ended well between them
 
 
 class Rest:
@@ -53,12 +53,12 @@ class Rest:
             return max(0.0, self._until - self._clock()) if self._pause else 0.0
 
     def trouble(self, why: str) -> None:
-        """Begin to rest, or rest longer: the machine, or the service's own storage, is in trouble."""
+        """Begin to rest, or rest longer: the machine, or a storage, is in trouble."""
         with self._lock:
             self._begin(why)
 
     def outage(self, why: str) -> None:
-        """Note a pass that met a storage that does not answer; several in a row, and the lane rests."""
+        """Note a pass whose object did not come from a storage that answers; several in a row, and the lane rests."""
         with self._lock:
             self._outages += 1
             if self._outages >= OUTAGES_IN_A_ROW:

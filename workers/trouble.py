@@ -1,4 +1,4 @@
-"""Know a failure that says nothing about the pass: a full disk, no handles left, no storage where ours should be."""
+"""Know a failure that says nothing about the pass: a full disk, no handles left, a storage that is gone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from storage.errors import StorageMisconfigured
+from storage.errors import StorageError, StorageMisconfigured, StorageUnavailable
+from storage.store import ObjectStore
 
 ERRNOS = {
     errno.ENOSPC: "disk_full",
@@ -41,6 +42,22 @@ def trouble_of(error: BaseException) -> str | None:
         if isinstance(one, RuntimeError) and NO_THREADS in str(one):
             return "no_processes"
     return StorageMisconfigured.code if isinstance(error, StorageMisconfigured) else None
+
+
+def outage_of(store: ObjectStore, error: BaseException) -> str | None:
+    """Return the code of an outage behind an error: the storage that it is about does not answer for anything else.
+
+    None where it does: the object alone may be to blame.
+    """
+    if not isinstance(error, StorageUnavailable) or error.uri is None:
+        return None
+    try:
+        store.check(error.uri)
+    except StorageUnavailable:
+        return error.code
+    except StorageError:
+        return None  # a refusal is an answer
+    return None
 
 
 def check_room(folder: Path, size_bytes: int) -> None:

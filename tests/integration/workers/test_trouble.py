@@ -6,7 +6,7 @@ import errno
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from db.tables import Event, Pass, Recording
 from db.workers import WorkerReport, list_loading, list_served, list_troubles, list_workers, report_worker
 from storage import open_store
 from storage.errors import StorageUnavailable
+from storage.s3_options import S3Options
 from storage.uploads import resolve_source
 from workers import rest as resting
 from workers.attempt import Ending, attempt
@@ -234,6 +235,36 @@ def test_a_timeline_that_was_deleted_behind_our_back_is_no_trouble_of_the_storag
         failed = session.get_one(Pass, heard.pass_id)
         assert (failed.state, failed.error_code) == (PassState.FAILED, "input_not_found")
     assert lane.why is None
+
+
+def test_a_storage_that_answers_nobody_costs_no_recording_its_tries(
+    context: WorkerContext, keeper: LeaseKeeper
+) -> None:
+    submit(context.database, uris=("s3://calls/a.wav",))
+    s3 = S3Options(
+        endpoint_url="http://127.0.0.1:9", access_key_id="x", secret_access_key="x", region="x", attempts=1
+    )
+    gone = replace(context, store=open_store(context.settings.resolved_storage_url, s3=s3))
+    lane = Rest("plan")
+    for _ in range(MAX_ERRORS + 1):
+        assert attempt(gone, keeper, take(gone), plan, lane) is Ending.TROUBLED
+    stored = only(context)
+    assert (stored.state, stored.errors, stored.error_code) == (PassState.READY, 0, "storage_unavailable")
+    assert "s3://calls/a.wav: the store did not answer" in (lane.why or "")
+
+
+def test_an_object_that_alone_does_not_come_is_given_up_after_its_tries(
+    with_source: WorkerContext, keeper: LeaseKeeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: object, uri: str, **__: object) -> Iterator[bytes]:
+        raise StorageUnavailable(f"{uri}: Input/output error", uri=uri)
+
+    monkeypatch.setattr(type(with_source.store), "stream", broken)
+    lane = Rest("plan")
+    for count in range(1, MAX_ERRORS + 1):
+        assert attempt(with_source, keeper, take(with_source), plan, lane) is Ending.FAILED
+        assert only(with_source).errors == count
+    assert only(with_source).state == PassState.FAILED
 
 
 def test_a_kind_of_worker_is_in_trouble_only_when_all_of_it_are(context: WorkerContext) -> None:

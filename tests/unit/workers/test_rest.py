@@ -5,9 +5,9 @@ import os
 
 import pytest
 
-from storage.errors import InputNotFound, StorageMisconfigured, StorageUnavailable
+from storage.errors import InputAccessDenied, InputNotFound, StorageMisconfigured, StorageUnavailable
 from workers.rest import FIRST_SECONDS, LONGEST_SECONDS, OUTAGES_IN_A_ROW, Rest
-from workers.trouble import DiskTooSmall, check_room, trouble_of
+from workers.trouble import DiskTooSmall, check_room, outage_of, trouble_of
 
 
 class Clock:
@@ -101,6 +101,31 @@ def test_a_file_of_ours_that_may_not_be_written_is_trouble_and_a_source_that_may
     wrapped = StorageUnavailable("x")
     wrapped.__cause__ = error
     assert trouble_of(wrapped) is None
+
+
+class Asked:
+    """A storage that answers a question about a place in one way."""
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def check(self, prefix):
+        assert prefix == "s3://b/a"
+        if self.answer is not None:
+            raise self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"),
+    [
+        (StorageUnavailable("no answer"), "storage_unavailable"),
+        (None, None), (InputNotFound("no such bucket"), None), (InputAccessDenied("may not list"), None),
+    ],
+)  # fmt: skip
+def test_a_storage_is_gone_only_when_it_answers_nothing_else_either(answer, code):
+    assert outage_of(Asked(answer), StorageUnavailable("no answer", uri="s3://b/a")) == code
+    assert outage_of(Asked(answer), InputNotFound("x", uri="s3://b/a")) is None
+    assert outage_of(Asked(answer), StorageUnavailable("of no known object")) is None
 
 
 def test_a_storage_that_is_not_there_is_trouble_and_a_source_is_not():
