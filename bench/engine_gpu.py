@@ -95,7 +95,10 @@ def ask(
 
 def since(before: Metrics, after: Metrics) -> Metrics:
     """Return what was done between two snapshots, of what the roofline asks for."""
-    names = ("steps", "prefills", "busy_seconds", "encode_seconds", "prefill_seconds", "read_positions")
+    names = (
+        "steps", "prefills", "busy_seconds", "encode_seconds", "prefill_seconds", "read_positions", "fed_positions",
+        "tokens",
+    )  # fmt: skip
     return replace(after, **{name: getattr(after, name) - getattr(before, name) for name in names})
 
 
@@ -133,17 +136,23 @@ class EngineBench:
         """Measure so many tasks about so many chunks at a time."""
         seconds, metrics, _ = self._ask(places, case_tasks(tokens, count, self._scale), way)
         rtfx = places * SECONDS / seconds
-        prefill, decode = shares(self._model, self._rates, metrics, SECONDS)
+        reached = shares(self._model, self._rates, metrics, SECONDS)
         print(
             f"engine{way}, {name}, {count} tasks, {places} places: {rtfx:8.1f} x real time; of the roofline: "
-            f"prefill {prefill:.2f}, decode {decode:.2f}; {1_000 * metrics.encode_seconds / places:.1f} ms to encode "
-            f"and {1_000 * metrics.prefill_seconds / places:.1f} ms to compute a chunk, "
+            f"prefill {reached.prefill:.2f}, decode {reached.decode:.2f}; "
+            f"{1_000 * metrics.encode_seconds / places:.1f} ms to encode and "
+            f"{1_000 * metrics.prefill_seconds / places:.1f} ms to compute a chunk, "
             f"{1_000 * decode_seconds(metrics) / metrics.steps:.1f} ms a step",
             flush=True,
         )
         more = "" if places == self._scale.places[0] else f"_{places}_places"
         case = f"{name}_{count}{way}{more}"
-        return {f"rtfx_{case}": rtfx, f"prefill_{case}": prefill, f"decode_{case}": decode}
+        return {
+            f"rtfx_{case}": rtfx,
+            f"prefill_{case}": reached.prefill,
+            f"decode_{case}": reached.decode,
+            f"decode_reading_{case}": reached.decode_reading,
+        }
 
     def invariance(self, way: str) -> dict[str, float]:
         """Ask about chunks alone and in company, and in two orders of equal shapes."""

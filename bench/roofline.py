@@ -1,8 +1,9 @@
 """Measure what a machine reaches by itself, and say how much of it the engine reached.
 
 Prefill: two operations for each weight and position, in the encoder and in the language model, and what attention
-takes, at the rate of a large matrix product. Decode: a step reads each weight of the language model and of its head
-once, and the keys and values of each live prefix and its branches once, at the rate of a copy.
+takes, at the rate of a large matrix product. Decode: whichever is longer, reading or multiplying. A step reads each
+weight of the language model and of its head once, and the keys and values of each live prefix and its branches once,
+at the rate of a copy; each row multiplies with the layers and sees its prefix, each token with the head.
 """
 
 from __future__ import annotations
@@ -37,9 +38,18 @@ def measure_rates(matrix: int, copy_bytes: int, dtype: torch.dtype, device: str)
     return Rates(2 * copy_bytes / copy, 2 * matrix**3 / product)
 
 
+@dataclass(frozen=True)
+class Shares:
+    """How much of the roofline was reached: the least time beside the time that it took."""
+
+    prefill: float
+    decode: float
+    decode_reading: float  # the same, if multiplying cost nothing
+
+
 def shares(
     model: QwenAudioForConditionalGeneration, rates: Rates, metrics: Metrics, chunk_seconds: float
-) -> tuple[float, float]:
+) -> Shares:
     """Return which shares of the roofline prefill and decode reached, over chunks of one length."""
     config = model.config
     frames = mel_frames(round(chunk_seconds * SAMPLING_RATE))
@@ -55,11 +65,20 @@ def shares(
     operations = metrics.prefills * (2 * (language * positions + encoder * heard) + attending)
     computing = metrics.encode_seconds + metrics.prefill_seconds
     item = model.dtype.itemsize
-    weights = (language + model.lm_head.weight.numel()) * item
+    head = model.lm_head.weight.numel()
+    weights = (language + head) * item
     cell = 2 * config.num_hidden_layers * width * item
     read = metrics.steps * weights + metrics.read_positions * cell
+    # What a row does with its prefix; its own branch is left out.
+    seen = 4 * positions * width * config.num_hidden_layers
+    multiplied = metrics.fed_positions * (2 * language + seen) + metrics.tokens * 2 * head
     decoding = metrics.busy_seconds - computing
-    return operations / rates.flops / computing, read / rates.bytes_per_second / decoding
+    reading = read / rates.bytes_per_second / decoding
+    return Shares(
+        prefill=operations / rates.flops / computing,
+        decode=max(reading, multiplied / rates.flops / decoding),
+        decode_reading=reading,
+    )
 
 
 def _weights(model: QwenAudioForConditionalGeneration, part: str) -> int:

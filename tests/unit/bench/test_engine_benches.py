@@ -9,6 +9,7 @@ import torch
 
 from bench import engine, engine_gpu, switches
 from bench.models import TASKS, Size, forced_lengths, shortened
+from bench.roofline import Rates, Shares, shares
 from qwen_audio.metrics import Metrics
 from qwen_audio.tuning import tuning_of
 
@@ -49,6 +50,30 @@ def test_the_bench_counts_what_a_chunk_costs():
         run = engine.Bench(LOAD).run()
     assert run["prefilled_per_chunk"] == 27  # one second
     assert run["fed_per_chunk"] == 4 * 6 + (5 + 5 + 4 + 5) - 4
+
+
+def test_a_step_of_few_rows_is_bound_by_reading_and_one_of_many_by_multiplying():
+    model = engine.Bench(LOAD).model
+    language, head = 2 * (4 * 64**2 + 3 * 64 * TINY.feed_forward // 2), model.lm_head.weight.numel()
+    cells = 1_000
+    made = Metrics(
+        steps=10, busy_seconds=5.0, prefill_seconds=1.0, read_positions=cells, fed_positions=20, tokens=10
+    )
+    assert (
+        language * 0.99
+        < sum(one.numel() for name, one in model.named_parameters() if ".h." in name)
+        < language * 1.01
+    )
+    reading = 4 * (10 * (language + head) + cells * 2 * 2 * 64) / 4.0
+    multiplying = (20 * (2 * language + 4 * 27 * 64 * 2) + 10 * 2 * head) / 4.0
+
+    def reached(bytes_per_second: float, flops: float) -> Shares:
+        return shares(model, Rates(bytes_per_second, flops), made, 1.0)
+
+    assert reached(reading, 1e9).decode == pytest.approx(1, rel=0.02)
+    assert reached(1e9, multiplying).decode == pytest.approx(1, rel=0.02)
+    assert reached(reading, multiplying / 2).decode == pytest.approx(2, rel=0.02)
+    assert reached(reading, multiplying / 2).decode_reading == pytest.approx(1, rel=0.02)
 
 
 def test_figures_are_medians_of_ratios_inside_a_run():
