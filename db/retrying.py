@@ -14,12 +14,13 @@ from db.events import record_event
 from db.fairness import insert_ready
 from db.queries import NotFound, is_kept
 from db.statements import insert_rows
-from db.states import FINAL_JOB_STATES, IfSeen, LinkState, PassKind, SourceState
+from db.states import FINAL_JOB_STATES, IfSeen, JobState, LinkState, PassKind, SourceState
 from db.submitting import NewRequest, add_job_requests, request_ids_of
 from db.tables import Job, JobRecording, JobRequest, JobSource
 from db.types import new_id
 
 COPIED = 2_000  # links that are read at a time
+_CUT_OFF = (LinkState.CANCELLED, LinkState.QUEUED, LinkState.UNDERSTANDING, LinkState.FINISHING)
 
 
 class JobNotOver(Exception):
@@ -55,8 +56,9 @@ def retry_job(
     """Make a job of the recordings that failed in another, or are partial for failed chunks; return its row.
 
     A source whose listing failed goes on behind the last page that was taken. Their results are reused: only what has
-    none runs again, chunks in quarantine too. With ``cancelled`` also the recordings that a cancel cut off. It lives as
-    long as the other from its acceptance, or ``ttl_hours`` where that one stays. One retry of a job runs at a time.
+    none runs again, chunks in quarantine too. With ``cancelled`` also what a cancel cut off, recordings and listings,
+    whether they are counted as cancelled by now or not. It lives as long as the other from its acceptance, or
+    ``ttl_hours`` where that one stays. One retry of a job runs at a time.
     Raises ``NotFound``, ``JobNotOver`` and ``NothingToRetry``.
     """
     old = _lock(session, tenant, job_id)
@@ -70,7 +72,8 @@ def retry_job(
     failed = (
         JobRecording.state == LinkState.FAILED,
         (JobRecording.state == LinkState.PARTIAL) & (JobRecording.error_code == "chunks_failed"),
-        *([JobRecording.state == LinkState.CANCELLED] if cancelled else []),
+        # What is open in a job that is over will be cancelled, as soon as its page is retired.
+        *([JobRecording.state.in_(_CUT_OFF)] if cancelled else []),
     )
     new = _make_job(session, old, ttl_hours, retry_of=job_id)
     requests = session.scalars(
@@ -78,20 +81,20 @@ def retry_job(
     ).all()
     add_job_requests(session, [(new, requests)])
     copied = _copy_links(session, old, new, or_(*failed))
-    if not _copy_sources(session, old, new) and not copied:
-        raise NothingToRetry(_why_nothing(old))
+    states = (SourceState.FAILED, SourceState.CANCELLED) if cancelled else (SourceState.FAILED,)
+    if not _copy_sources(session, old, new, states) and not copied:
+        raise NothingToRetry(_why_nothing(old, asked_for_all=cancelled))
     _record(session, new, actor, {"retry_of": job_id})
     return new
 
 
-def _why_nothing(job: Job) -> str:
-    """Say that nothing failed, and how to ask for what a cancel cut off if there is any."""
+def _why_nothing(job: Job, *, asked_for_all: bool) -> str:
+    """Say that nothing failed, and how to ask for what a cancel cut off."""
     why = f"nothing of job {job.id} failed in a way that another try could change"
-    if not (cut_off := job.recordings_cancelled):
+    if job.state != JobState.CANCELLED or asked_for_all:
         return why
     how = f'`earwitness retry {job.id} --cancelled`, or over REST with {{"cancelled": true}}'
-    verb = "was" if cut_off == 1 else "were"
-    return f"{why}; {cut_off} of its recordings {verb} cancelled: ask for those with {how}"
+    return f"{why}; what its cancel cut off is taken by {how}"
 
 
 def ask_more(
@@ -211,17 +214,17 @@ def _copy_links(session: Session, old: Job, new: Job, wanted: ColumnElement[bool
     return total
 
 
-def _copy_sources(session: Session, old: Job, new: Job) -> int:
-    """Copy the sources whose listing failed, each with an expand pass; count them.
+def _copy_sources(session: Session, old: Job, new: Job, states: Sequence[SourceState]) -> int:
+    """Copy the sources whose listing ended in one of these states, each with an expand pass; count them.
 
     One that gave something goes on where it was; one that gave nothing begins again.
     """
-    failed = session.scalars(
+    sources = session.scalars(
         select(JobSource)
-        .where(JobSource.job_id == old.id, JobSource.state == SourceState.FAILED)
+        .where(JobSource.job_id == old.id, JobSource.state.in_(states))
         .order_by(JobSource.position)
     ).all()
-    for position, source in enumerate(failed):
+    for position, source in enumerate(sources):
         copy = JobSource(
             id=new_id(),
             tenant=new.tenant,
@@ -238,9 +241,9 @@ def _copy_sources(session: Session, old: Job, new: Job) -> int:
         session.flush()
         row = {"tenant": new.tenant, "kind": PassKind.EXPAND, "job_id": new.id, "source_id": copy.id}
         insert_ready(session, [{"priority": new.priority, **row}])
-    new.sources_open = len(failed)
+    new.sources_open = len(sources)
     session.flush()
-    return len(failed)
+    return len(sources)
 
 
 def _record(session: Session, job: Job, actor: str, data: Mapping[str, Any]) -> None:

@@ -49,7 +49,7 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
 class Retry(Input):
     """What to try again."""
 
-    cancelled: bool = Field(False, description="Also the recordings that a cancel cut off.")
+    cancelled: bool = Field(False, description="Also what a cancel cut off: recordings, and listings.")
 
 
 class MoreTasks(Input):

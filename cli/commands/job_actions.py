@@ -27,7 +27,7 @@ def cancel(job_id: JobId, as_json: AsJson = False, api: Api = None) -> None:
 def retry(
     job_id: JobId,
     cancelled: Annotated[
-        bool, typer.Option("--cancelled", help="Also the recordings that a cancel cut off.")
+        bool, typer.Option("--cancelled", help="Also what a cancel cut off, recordings and listings.")
     ] = False,
     wait: Wait = False,
     as_json: AsJson = False,

@@ -99,9 +99,7 @@ def test_a_retry_may_take_up_what_a_cancel_cut_off(client, database):
 
     refused = client.post(f"/v1/jobs/{job_id}/retry")
     assert (refused.status_code, refused.json()["code"]) == (409, "nothing_to_retry")
-    assert all(
-        words in refused.json()["detail"] for words in ("1 of its", "--cancelled", '{"cancelled": true}')
-    )
+    assert all(words in refused.json()["detail"] for words in ("--cancelled", '{"cancelled": true}'))
     assert client.post(f"/v1/jobs/{job_id}/retry", json={"cancelled": True}).status_code == 202
     unknown = client.post(f"/v1/jobs/{job_id}/retry", json={"all": True})
     assert unknown.status_code == 422

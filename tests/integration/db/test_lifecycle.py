@@ -27,7 +27,7 @@ from support.lives import (
     understand,
 )
 
-from db.cancelling import JobOver
+from db.cancelling import PAGE, JobOver
 from db.claiming import claim_passes
 from db.claims import Claim, JobCancelled, LeaseLost, find_lost, release
 from db.clock import database_now
@@ -585,6 +585,46 @@ def test_a_retry_lists_on_where_a_sources_listing_failed(database: Database) -> 
     cancel(database, again.id)
     assert count(database, JobSource, JobSource.state == "cancelled") == 2
     assert_sound(database)
+
+
+def test_a_retry_takes_what_a_cancel_cut_off_of_a_listing_too_where_that_is_asked(database: Database) -> None:
+    job_id = submit(database)
+    with database.write() as session:
+        for position, state in enumerate(["expanding", "expanded", "failed"]):
+            session.add(
+                JobSource(
+                    tenant="default", job_id=job_id, position=position, kind="prefix", uri=f"s3://{state}/",
+                    cursor="page-2", objects_seen=5, objects_taken=4, state=state,
+                    finished_at=None if state == "expanding" else database_now(),
+                )
+            )  # fmt: skip
+        session.execute(update(Job).where(Job.id == job_id).values(sources_open=1))
+    cancel(database, job_id)
+
+    def listed(again: str) -> list[tuple[str, str | None]]:
+        with database.read() as session:
+            rows = session.scalars(
+                select(JobSource).where(JobSource.job_id == again).order_by(JobSource.position)
+            )
+            return [(one.uri, one.cursor) for one in rows]
+
+    first = retry(database, job_id)
+    assert listed(first) == [("s3://failed/", "page-2")]
+    cancel(database, first)
+    assert listed(retry(database, job_id, cancelled=True)) == [
+        ("s3://expanding/", "page-2"),
+        ("s3://failed/", "page-2"),
+    ]
+
+
+def test_a_retry_of_a_large_job_does_not_wait_until_all_of_it_is_counted_as_cancelled(
+    database: Database,
+) -> None:
+    job_id = submit(database, uris=tuple(f"s3://b/{number}" for number in range(PAGE + 20)))
+    cancel(database, job_id)
+    assert count(database, JobRecording, JobRecording.state == LinkState.CANCELLED) == PAGE
+    again = retry(database, job_id, cancelled=True)
+    assert job_of(database, again).recordings_total == PAGE + 20
 
 
 def test_no_finish_is_opened_for_a_job_that_was_cancelled_meanwhile(database: Database) -> None:
