@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
 from chaos import fakes
 from chaos.facts import Submitted
-from chaos.sources import POPULAR, SOURCES, source_uri
+from chaos.sources import ARCHIVES, POPULAR, SOURCES, archive_uri, manifest_uri, source_uri
 
 STYLES = ("clotho", "audiocaps", "plain")
 FINAL = ("succeeded", "partial", "failed", "cancelled")
@@ -21,6 +22,7 @@ HOOK_SHARE = 0.3  # of the submissions name a webhook of their own
 UPLOAD_SHARE = 0.15  # of the sources are uploaded
 MISSING_SHARE = 0.04  # of the sources do not exist
 POPULAR_SHARE = 0.4  # of the sources are a few that many jobs ask for
+LISTED_SHARE = 0.4  # of the submissions also name a prefix or a manifest
 
 
 @dataclass
@@ -43,17 +45,29 @@ class Client:
         return self._submit([self._source(), source_uri(SOURCES)], hook=True, may_cancel=False)
 
     def submit(self) -> Submitted:
-        """Submit a job of one to three sources, perhaps again, and perhaps cancel it."""
-        uris = [self._source() for _ in range(self.dice.randint(1, 3))]
-        return self._submit(uris, hook=self.dice.random() < HOOK_SHARE, may_cancel=True)
+        """Submit a job of one to three sources, or of one and a listing, perhaps again, and perhaps cancel it."""
+        lists: list[dict[str, str]] = []
+        if self.dice.random() < LISTED_SHARE:
+            number = self.dice.randrange(ARCHIVES)
+            prefix = {"prefix": archive_uri(number), "glob": "*.pcm"}
+            lists = [self.dice.choice([prefix, {"manifest": manifest_uri(number)}])]
+        uris = [self._source() for _ in range(1 if lists else self.dice.randint(1, 3))]
+        return self._submit(uris, lists, hook=self.dice.random() < HOOK_SHARE, may_cancel=True)
 
-    def _submit(self, uris: list[str], *, hook: bool, may_cancel: bool) -> Submitted:
+    def _submit(
+        self, uris: list[str], lists: Sequence[dict[str, str]] = (), *, hook: bool, may_cancel: bool
+    ) -> Submitted:
         styles = self.dice.sample(STYLES, self.dice.randint(1, 2))
         mark = self._mark()
-        body: dict[str, Any] = {"sources": uris, "tasks": _tasks(*styles), "metadata": {"mark": mark}}
+        body: dict[str, Any] = {
+            "sources": [*uris, *lists],
+            "tasks": _tasks(*styles),
+            "metadata": {"mark": mark},
+        }
         if hook:
             body["webhook"] = self.hook_url
-        sent = self._send(Submitted(mark, "unknown", uris, self.tenant), "/v1/jobs", body)
+        listings = tuple(one.get("prefix") or one["manifest"] for one in lists)
+        sent = self._send(Submitted(mark, "unknown", uris, self.tenant, listings=listings), "/v1/jobs", body)
         if sent.outcome == "acknowledged":
             if self.dice.random() < AGAIN_SHARE:
                 sent = self._keep(replace(sent, again=self._post("/v1/jobs", body, mark)[1]))

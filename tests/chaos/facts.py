@@ -26,6 +26,7 @@ class Submitted:
     uris: Sequence[str]  # of a submission; what is made of another job takes its sources from there
     tenant: str = "default"
     job_id: str | None = None
+    listings: Sequence[str] = ()  # the prefixes and manifests of a submission
     again: str | None = None  # the job that was named when the same was sent again under the same key
     kind: str = "submit"  # or retry, or more
     of: str | None = None  # the job that a retry or more tasks were asked of
@@ -71,6 +72,7 @@ class Snapshot:
     pcm_of: Callable[[str], bytes | None]  # the samples of a source, None where there is no such object
     says: Callable[[bytes, Row], str]  # what the engine says of samples, asked a row of ``requests``
     most_attempts: int
+    listed: Callable[[str], Sequence[str]] = lambda uri: ()  # the sources that a prefix or manifest names
     is_broken: Callable[[bytes], bool] = lambda pcm: False  # whether a source cannot be decoded
     fate: Callable[[bytes], str] = lambda heard: SOUND  # of the samples of a chunk
     scratch: Sequence[str] = ()  # private folders that are still there

@@ -24,6 +24,8 @@ from support.servers import RedisServer, wait_until
 from db.database import Database
 
 STARVE_SECONDS = 1.5  # for which a worker may open no file and no connection
+S3_PAUSE_SECONDS = 15.0  # between its outages
+S3_GONE_SECONDS = 8.0  # longer than a client of S3 tries a request again
 TRIES = 8  # to find a process that holds work at the moment when it is stopped
 
 
@@ -40,6 +42,7 @@ class Nemesis:
     dice: random.Random
     pause_seconds: float = 0.4
     receiver: Receiver | None = None
+    leave_s3: Callable[[bool], None] | None = None  # whether it is gone
     redis: RedisServer | None = None
     postgres: PostgresServer | None = None
     server_pause_seconds: float = 4.0
@@ -58,6 +61,8 @@ class Nemesis:
         self._spawn(self._harm_workers)
         if self.receiver is not None:
             self._spawn(lambda: self._harm_servers([self._kill_receiver]))
+        if self.leave_s3 is not None:
+            self._spawn(self._harm_s3)
         if self.redis is not None:
             self._spawn(lambda: self._harm_servers([self._wipe_redis, self._kill_redis, self._pause_redis]))
         if self.postgres is not None:
@@ -158,6 +163,15 @@ class Nemesis:
         dice = random.Random(self.dice.random())
         while not self._ended.wait(self.server_pause_seconds * dice.uniform(0.7, 1.3)):
             dice.choice(kinds)()
+
+    def _harm_s3(self) -> None:
+        assert self.leave_s3 is not None
+        dice = random.Random(self.dice.random())
+        while not self._ended.wait(S3_PAUSE_SECONDS * dice.uniform(0.7, 1.3)):
+            self.leave_s3(True)
+            self.note("S3 gone")
+            self._ended.wait(S3_GONE_SECONDS)
+            self.leave_s3(False)
 
     def _kill_receiver(self) -> None:
         assert self.receiver is not None

@@ -22,6 +22,7 @@ import boto3
 import uvicorn
 from chaos import fakes, mutants
 from chaos.facts import MENDED, POISON
+from chaos.sources import PAGE
 
 import db.claiming
 import db.delivering
@@ -33,6 +34,7 @@ import storage.s3_writing
 import workers.celery_app
 import workers.cpu
 import workers.deliver
+import workers.expand
 import workers.housekeeping
 import workers.plan
 from api.app import create_app
@@ -185,6 +187,7 @@ def main() -> int:
     db.claiming.suspect_from = db.suspects.suspect_from = lambda kind: config["suspect_from"]
     workers.process.BROKER_POLL_SECONDS = 1.0
     storage.s3_writing.PART_BYTES = config["part_bytes"]
+    workers.expand.PAGE_OBJECTS, workers.expand.SLICE_SECONDS = PAGE, 0.0  # each page is a claim
     workers.deliver.PostOptions = partial(PostOptions, connect_seconds=1.0, total_seconds=POST_SECONDS)
     # Objects that no row names are collected while all this goes on, not an hour later, unfinished uploads too.
     workers.housekeeping.Housekeeper.collect_orphans.__defaults__ = (20 / 3600,)

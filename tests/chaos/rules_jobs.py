@@ -52,8 +52,24 @@ def _acknowledged(facts: Facts, sent: Submitted) -> Found:
         yield from _sources_of_derived(facts, sent)
     elif (job["metadata"] or {}).get("mark") != sent.mark:
         yield Violation("I1", "lost", f"job {sent.job_id} is not submission {sent.mark}")
-    elif Counter(row["uri"] for row in facts.links(sent.job_id)) != Counter(sent.uris):
+    else:
+        yield from _sources_as_sent(facts, sent, is_cancelled=job["state"] == "cancelled")
+
+
+def _sources_as_sent(facts: Facts, sent: Submitted, *, is_cancelled: bool) -> Found:
+    """A job has what was sent, and what its listings name besides, each once; a cancel may cut a listing short."""
+    assert sent.job_id is not None
+    found, least = Counter(row["uri"] for row in facts.links(sent.job_id)), Counter(sent.uris)
+    named = {uri for listing in sent.listings for uri in facts.snapshot.listed(listing)}
+    most = least + Counter(named - set(least))
+    if not (least if is_cancelled else most) <= found <= most:
         yield Violation("I1", "lost", f"job {sent.job_id} has other sources than were sent")
+    if len(_listings(facts, sent.job_id)) != len(sent.listings):
+        yield Violation("I1", "lost", f"job {sent.job_id} has other listings than were sent")
+
+
+def _listings(facts: Facts, job_id: str) -> list[Row]:
+    return [row for row in facts.rows("job_sources") if str(row["job_id"]) == job_id]
 
 
 def _derived(facts: Facts) -> Found:
@@ -85,11 +101,20 @@ def _sources_of_derived(facts: Facts, sent: Submitted) -> Found:
     most = Counter(row["uri"] for row in links)
     if sent.kind == "retry":
         wanted = {"failed", "cancelled"} if parent["state"] == "cancelled" else {"failed"}
-        least = most = Counter(
+        least = Counter(
             row["uri"]
             for row in links
             if row["state"] in wanted or (row["state"] == "partial" and row["error_code"] == "chunks_failed")
         )
+        cut_off = {
+            uri
+            for row in _listings(facts, str(parent["id"]))
+            if row["state"] == "cancelled"
+            for uri in facts.snapshot.listed(row["uri"])
+        }
+        most = least + Counter(cut_off - set(least))
+        if facts.by_id["jobs"][sent.job_id]["state"] != "cancelled":
+            least = least + Counter(cut_off - {row["uri"] for row in links})
         if _asked(facts, sent.job_id) != _asked(facts, str(parent["id"])):
             yield Violation("I1", "lost", f"the retry {sent.job_id} asks something else than {sent.of}")
     if not least <= found <= most:
@@ -133,7 +158,7 @@ def _counts_of(job: Row, states: Counter[str], shown: Row | None) -> Found:
 
 
 def at_rest(facts: Facts) -> Found:
-    """I4: nothing is open, nothing is leased, and what was to be deleted is gone."""
+    """I4: nothing is open, nothing is leased, no listing failed, and what was to be deleted is gone."""
     for table, final in (("jobs", FINAL_JOBS), ("job_recordings", FINAL_LINKS), ("passes", FINAL_PASSES)):
         for row in facts.rows(table):
             if row["state"] not in final:
@@ -142,6 +167,11 @@ def at_rest(facts: Facts) -> Found:
     for row in facts.rows("job_sources"):
         if row["state"] == "expanding":
             yield Violation("I4", "stuck", f"source {row['id']} still expands")
+        if row["state"] == "failed":
+            fact = (
+                f"the listing of {row['uri']} failed with {row['error_code']}, and nothing is wrong with it"
+            )
+            yield Violation("I4", "lost", fact)
     for row in facts.rows("webhook_deliveries"):
         if row["state"] not in FINAL_DELIVERIES:
             yield Violation("I4", "stuck", f"delivery {row['id']} is {row['state']}")

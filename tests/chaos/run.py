@@ -25,7 +25,7 @@ from chaos.checker import Row, Snapshot, Submitted, Violation, check, tally
 from chaos.clients import Clients
 from chaos.nemesis import Nemesis
 from chaos.service import MOST_TRIES, Service, running_service
-from chaos.sources import BUCKET
+from chaos.sources import BUCKET, listed
 from sqlalchemy import select, text
 from sqlalchemy.exc import SQLAlchemyError
 from support.databases import PostgresServer
@@ -92,6 +92,7 @@ def harm(
             random.Random(seed),
             pause_seconds=pause_seconds,
             receiver=service.receiver,
+            leave_s3=service.leave_s3,
             redis=redis,
             postgres=postgres if postgres is not None and postgres.is_ours else None,
             server_pause_seconds=server_pause_seconds,
@@ -175,6 +176,7 @@ def take_snapshot(service: Service, submitted: Sequence[Submitted]) -> Snapshot:
         service.pcm_of,
         says,
         MOST_TRIES,
+        listed=listed,
         is_broken=fakes.is_broken,
         fate=fakes.fate_of,
         collected=True,
@@ -218,6 +220,12 @@ def _facts(service: Service, snapshot: Snapshot) -> dict[str, Any]:
         "asked more": made["more"],
         "deleted": sum(event["kind"] == "job.deleted" for event in snapshot.tables["events"]),
         "unknown outcomes": sum(one.outcome == "unknown" for one in sent),
+        "prefixes and manifests": ", ".join(
+            f"{count} {state}"
+            for state, count in sorted(
+                Counter(row["state"] for row in snapshot.tables["job_sources"]).items()
+            )
+        ),
         "recordings": len(snapshot.tables["recordings"]),
         "passes": len(passes),
         "claims": sum(row["epoch"] for row in passes),

@@ -1,7 +1,7 @@
 """Be a small S3 that fails on purpose: objects in memory, errors and cut bodies at a rate that can be set.
 
-``python -m chaos.s3_stub PORT SEED``. ``POST /__rate/0.2`` sets the share of requests that go wrong, ``GET /__state``
-tells the counts of what went wrong and every object with its size and hash.
+``python -m chaos.s3_stub PORT SEED``. ``POST /__rate/0.2`` sets the share of requests that go wrong, ``POST /__gone/1``
+lets it answer nobody, ``GET /__state`` tells the counts of what went wrong and every object with its size and hash.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from xml.sax.saxutils import escape
 from chaos.s3_uploads import Uploads, instant
 
 ERRORS = ((500, "InternalError"), (503, "SlowDown"))
+SLOW_PREFIX, SLOW_SECONDS = "archive/", 0.1  # so that who lists can be hit meanwhile
 
 
 class Bucket:
@@ -32,6 +33,7 @@ class Bucket:
         self.objects: dict[str, bytes] = {}
         self.written: dict[str, float] = {}  # when, in seconds of the epoch
         self.rate = 0.0
+        self.is_gone = False
         self.faults: Counter[str] = Counter()
         self.lock = threading.Lock()
         self.dice = random.Random(seed)
@@ -58,6 +60,16 @@ class Handler(BaseHTTPRequestHandler):
             super().handle_one_request()
         except (ConnectionError, TimeoutError):
             self.close_connection = True
+
+    def parse_request(self) -> bool:
+        """Hang up before anything is answered while the storage is gone."""
+        is_heard = super().parse_request()
+        if is_heard and self.bucket.is_gone and not self.path.startswith("/__"):
+            self.close_connection = True
+            with self.bucket.lock:
+                self.bucket.faults["not answered"] += 1
+            return False
+        return is_heard
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
@@ -117,8 +129,12 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self._body()
         url = urlsplit(self.path)
-        if url.path.startswith("/__rate/"):
-            self.bucket.rate = float(url.path.rsplit("/", 1)[1])
+        if url.path.startswith("/__"):
+            name, value = url.path.removeprefix("/__").split("/")
+            if name == "rate":
+                self.bucket.rate = float(value)
+            else:
+                self.bucket.is_gone = value == "1"
             self._send(200, b"")
             return
         fault = self._fault(("error", "done, but said error"))
@@ -198,6 +214,8 @@ class Handler(BaseHTTPRequestHandler):
     def _list(self, path: str, query: dict[str, list[str]]) -> None:
         bucket = unquote(path).strip("/")
         prefix = query.get("prefix", [""])[0]
+        if prefix.startswith(SLOW_PREFIX):
+            time.sleep(SLOW_SECONDS)
         after = query.get("continuation-token", query.get("start-after", [""]))[0]
         most = int(query.get("max-keys", ["1000"])[0])
         with self.bucket.lock:

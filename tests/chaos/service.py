@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 from chaos import fakes
 from chaos.receiver import Receiver
-from chaos.sources import BUCKET, SOURCES, pcm_of
+from chaos.sources import ARCHIVES, BUCKET, SOURCES, archive_uri, listed, manifest_uri, pcm_of
 from support.databases import PostgresServer, sqlite_template
 from support.servers import ROOT, RedisServer, free_port, wait_until
 
@@ -53,6 +53,10 @@ class Service:
     def fail_s3(self, rate: float) -> None:
         """Let this share of the requests to S3 go wrong."""
         httpx.post(f"{self.s3_url}/__rate/{rate}").raise_for_status()
+
+    def leave_s3(self, gone: bool) -> None:
+        """Let S3 answer nobody, or everybody again."""
+        httpx.post(f"{self.s3_url}/__gone/{int(gone)}").raise_for_status()
 
     def s3_state(self) -> dict[str, Any]:
         """Return what went wrong there, and all objects."""
@@ -135,6 +139,11 @@ def running_service(
         with httpx.Client(base_url=s3_url) as client:
             for number in range(SOURCES):
                 client.put(f"/{BUCKET}/src/{number}.pcm", content=fakes.make_pcm(seed, number))
+            for number in range(ARCHIVES):
+                for uri in listed(archive_uri(number)):
+                    client.put(uri.removeprefix("s3:/"), content=pcm_of(seed, uri))
+                lines = "\n".join(listed(manifest_uri(number)))
+                client.put(manifest_uri(number).removeprefix("s3:/"), content=lines)
         config = folder / "config.json"
         config.write_text(
             json.dumps(

@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from chaos import rules_jobs
 from chaos.checker import Hook, Received, Snapshot, Submitted, check, tally
-from chaos.facts import MENDED, POISON, SOUND
+from chaos.facts import MENDED, POISON, SOUND, Facts
 
 from webhooks.signing import signed_headers
 
@@ -192,6 +193,68 @@ def test_a_cancel_that_was_acknowledged_stays(snapshot: Snapshot) -> None:
 def test_a_repeated_submission_is_the_same_job(snapshot: Snapshot) -> None:
     sent = replace(snapshot.submitted[0], again="j2")
     assert [one.invariant for one in check(replace(snapshot, submitted=[sent]))] == ["I1"]
+
+
+@pytest.mark.parametrize(
+    ("named", "state", "found"),
+    [
+        (["s3://calls/a"], "expanded", []),
+        (["s3://calls/a", "s3://calls/b"], "expanded", ["I1"]),
+        ([], "expanded", ["I1"]),
+        (["s3://calls/a"], "failed", ["I4"]),
+        (["s3://calls/a"], "expanding", ["I4"]),
+        (["s3://calls/a"], None, ["I1"]),
+    ],
+)
+def test_a_job_has_what_its_listing_names(
+    snapshot: Snapshot, named: list[str], state: str | None, found: list[str]
+) -> None:
+    row = {
+        "id": "s",
+        "tenant": "default",
+        "job_id": "j",
+        "uri": "s3://calls/",
+        "state": state,
+        "error_code": "x",
+    }
+    sent = replace(snapshot.submitted[0], uris=[], listings=["s3://calls/"])
+    listing = replace(
+        snapshot,
+        tables={**snapshot.tables, "job_sources": [row] if state else []},
+        submitted=[sent],
+        listed=lambda _: named,
+    )
+    assert [one.invariant for one in check(listing)] == found
+
+
+@pytest.mark.parametrize(
+    ("uris", "state", "found"),
+    [
+        (["s3://calls/a", "s3://calls/b"], "succeeded", []),
+        (["s3://calls/a"], "succeeded", ["I1"]),
+        (["s3://calls/a"], "cancelled", []),
+        (["s3://calls/a", "s3://calls/b", "s3://calls/c"], "succeeded", ["I1"]),
+    ],
+)
+def test_a_retry_of_a_cancelled_job_lists_on(
+    snapshot: Snapshot, uris: list[str], state: str, found: list[str]
+) -> None:
+    tables = copy.deepcopy(dict(snapshot.tables))
+    tables["jobs"][0]["state"] = tables["job_recordings"][0]["state"] = "cancelled"
+    tables["job_sources"] = [{"id": "s", "job_id": "j", "uri": "s3://calls/", "state": "cancelled"}]
+    tables["jobs"].append({**tables["jobs"][0], "id": "j2", "state": state})
+    tables["job_requests"].append({"job_id": "j2", "request_id": "q"})
+    tables["events"].append(event(9, "job.accepted", job_id="j2", data={"retry_of": "j"}))
+    tables["job_recordings"] += [{"id": uri, "job_id": "j2", "uri": uri, "state": state} for uri in uris]
+    first = replace(snapshot.submitted[0], listings=["s3://calls/"])
+    again = Submitted("o", "acknowledged", (), job_id="j2", kind="retry", of="j")
+    asked = replace(
+        snapshot,
+        tables=tables,
+        submitted=[first, again],
+        listed=lambda _: ["s3://calls/a", "s3://calls/b"],
+    )
+    assert [one.invariant for one in rules_jobs.submits(Facts(asked))] == found
 
 
 def test_what_is_left_behind_is_found(snapshot: Snapshot) -> None:
