@@ -20,6 +20,7 @@ from db.tables import Job, JobRecording, JobRequest, JobSource
 from db.types import new_id
 
 COPIED = 2_000  # links that are read at a time
+# In a job that was cancelled: what is open there will be cancelled, as soon as its page is retired.
 _CUT_OFF = (LinkState.CANCELLED, LinkState.QUEUED, LinkState.UNDERSTANDING, LinkState.FINISHING)
 
 
@@ -72,7 +73,6 @@ def retry_job(
     failed = (
         JobRecording.state == LinkState.FAILED,
         (JobRecording.state == LinkState.PARTIAL) & (JobRecording.error_code == "chunks_failed"),
-        # What is open in a job that is over will be cancelled, as soon as its page is retired.
         *([JobRecording.state.in_(_CUT_OFF)] if cancelled else []),
     )
     new = _make_job(session, old, ttl_hours, retry_of=job_id)
@@ -120,7 +120,8 @@ def ask_more(
         raise JobNotOver(f"the sources of job {job_id} are still being listed: ask when that has ended")
     new = _make_job(session, old, ttl_hours, retry_of=None)
     add_job_requests(session, [(new, request_ids_of(session, tenant, requests))])
-    usable = JobRecording.state.not_in((LinkState.FAILED, LinkState.CANCELLED))
+    lost = _CUT_OFF if old.state == JobState.CANCELLED else (LinkState.CANCELLED,)
+    usable = JobRecording.state.not_in((LinkState.FAILED, *lost))
     if not _copy_links(session, old, new, usable):
         raise NothingToAsk(
             f"job {job_id} has no recording that can be asked more: all failed or were cancelled"

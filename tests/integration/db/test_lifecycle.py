@@ -627,6 +627,18 @@ def test_a_retry_of_a_large_job_does_not_wait_until_all_of_it_is_counted_as_canc
     assert job_of(database, again).recordings_total == PAGE + 20
 
 
+def test_what_a_cancel_cut_off_is_asked_no_more_whether_it_is_counted_yet_or_not(database: Database) -> None:
+    uris = tuple(f"s3://b/{number}" for number in range(PAGE + 20))
+    job_id = submit(database, uris=uris)
+    with database.write() as session:
+        last = select(JobRecording.id).where(JobRecording.job_id == job_id, JobRecording.uri == uris[-1])
+        session.execute(
+            update(JobRecording).where(JobRecording.id.in_(last)).values(state=LinkState.SUCCEEDED)
+        )
+    cancel(database, job_id)
+    assert job_of(database, extend(database, job_id, request("caption"))).recordings_total == 1
+
+
 def test_no_finish_is_opened_for_a_job_that_was_cancelled_meanwhile(database: Database) -> None:
     first, second = submit(database), submit(database)
     plan(database, must(claim(database, PLAN)), facts(1))
