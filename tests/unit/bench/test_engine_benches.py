@@ -137,8 +137,12 @@ def test_what_spoils_the_gpu_for_all_that_follows_spoils_neither_engine_nor_peer
         assert not broken
         return seconds(peer, tasks, batch)
 
+    def release():
+        assert not broken
+
     monkeypatch.setattr(engine_gpu, "SMALL", GPU_SCALE)
     monkeypatch.setattr(engine_gpu.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(engine_gpu, "release_memory", release)
     monkeypatch.setattr(engine_gpu.EngineBench, "speed", spoil)
     monkeypatch.setattr(engine_gpu.Peer, "seconds", ask)
     assert engine_gpu.main(["--small"]) == 1
