@@ -341,7 +341,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(
         f"all of it took {time.perf_counter() - began:.0f} s; missing: {', '.join(journal.missing) or 'nothing'}"
     )
-    print(json.dumps({name: float(f"{value:.3g}") for name, value in journal.figures.items()}))
+    print(json.dumps({name: float(f"{value:.3g}") for name, value in journal.figures.items()}), flush=True)
     return 1 if journal.missing else 0
 
 
