@@ -3,19 +3,21 @@
 Prints the card's own rates, the engine's speed for one and four tasks beside the roofline that follows from them, and
 transformers' Qwen2-Audio of the same size with ``generate`` at its best batch; the last line is one JSON object.
 ``--folder`` keeps the figures as they come, and what a step spends its time on. A part that fails, or would begin
-after ``--seconds``, costs the others nothing: it is named, and the exit code is 1.
+after ``--seconds``, costs the others nothing: it is named, and the exit code is 1. What a GPU may refuse comes last.
+A part that never ends is ended, with the stacks of all threads, a minute after ``--seconds``.
 It has been run at its small size on a CPU only: no GPU was at hand when it was written.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
+import faulthandler
 import json
 import platform
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -38,6 +40,7 @@ from bench.models import (
 from bench.peer import Peer
 from bench.roofline import Rates, measure_rates, shares
 from qwen_audio.engine import Engine
+from qwen_audio.faults import release_memory
 from qwen_audio.metrics import Metrics
 from qwen_audio.modeling import QwenAudioForConditionalGeneration
 from qwen_audio.tokenizer import QwenAudioTokenizer
@@ -46,6 +49,8 @@ from qwen_audio.tuning import GPU, Tuning
 SECONDS = 30.0  # of each chunk
 WAYS = ("", "_replayed")  # how steps are done
 ROUNDS = 2
+STANDARD_ERROR = 2
+OVERTIME = 40.0  # seconds that the part that runs when the time is up may still take
 PROFILED_TOKENS = 8  # of each answer: events of more take a minute to add up
 
 
@@ -62,9 +67,10 @@ class Scale:
     batches: tuple[int, ...]  # of the peer
     matrix: int  # side of the matrices whose product gives the card's rate
     copy_bytes: int
+    plain_ids: int = 0  # of the vocabulary: each step looks at the scores of all of them
 
 
-FULL = Scale(OFFICIAL_SIZE, 155_947, 300, 80, (32, 48), 1_280, (8, 16, 32, 64), 8_192, 1 << 31)
+FULL = Scale(OFFICIAL_SIZE, 155_947, 300, 80, (32, 48), 1_280, (8, 16, 32, 64), 8_192, 1 << 31, 151_643)
 SMALL = Scale(QUICK_SIZE, 4_096, 6, 4, (2, 3), 1_024, (2,), 256, 1 << 22)
 
 
@@ -85,7 +91,8 @@ def ask(
         for _ in range(rounds):
             before, began = engine.metrics(), time.perf_counter()
             prefixes = [engine.open(clip) for clip in clips]
-            futures = [prefix.branch(task.prompt, task.tokens) for prefix in prefixes for task in tasks]
+            with engine._changed:  # all begin in one plan: each round meets the shapes of the one before
+                futures = [prefix.branch(task.prompt, task.tokens) for prefix in prefixes for task in tasks]
             ids = [future.result().ids for future in futures]
             seconds = time.perf_counter() - began
             for prefix in prefixes:
@@ -114,7 +121,7 @@ class EngineBench:
     def __init__(self, scale: Scale, dtype: torch.dtype, device: str, rates: Rates) -> None:
         self._scale = scale
         self._rates = rates
-        self._tokenizer = make_tokenizer()
+        self._tokenizer = make_tokenizer(scale.plain_ids)
         self._model = make_model(
             scale.size, self._tokenizer, dtype=dtype, device=device, vocabulary_rows=scale.vocabulary_rows
         )
@@ -126,11 +133,11 @@ class EngineBench:
         }
 
     def _ask(
-        self, places: int, tasks: Sequence[Task], way: str, turn: int = 0
+        self, places: int, tasks: Sequence[Task], way: str, turn: int = 0, rounds: int = ROUNDS
     ) -> tuple[float, Metrics, list[tuple[int, ...]]]:
         clips = make_clips([SECONDS] * places)
         tuning = replace(self.ways[way], first_rooms=places)
-        return ask(self._model, self._tokenizer, clips[turn:] + clips[:turn], tasks, tuning)
+        return ask(self._model, self._tokenizer, clips[turn:] + clips[:turn], tasks, tuning, rounds)
 
     def speed(self, name: str, tokens: int, count: int, way: str, places: int) -> dict[str, float]:
         """Measure so many tasks about so many chunks at a time."""
@@ -176,7 +183,7 @@ class EngineBench:
         tasks = case_tasks(PROFILED_TOKENS, 4, self._scale)
         all_threads = torch._C._profiler._ExperimentalConfig(profile_all_threads=True)
         with torch.profiler.profile(activities=activities, experimental_config=all_threads) as profiler:
-            self._ask(self._scale.places[0], tasks, "")
+            self._ask(self._scale.places[0], tasks, "", rounds=1)
         order = f"self_{device}_time_total"
         (folder / "profile.txt").write_text(profiler.key_averages().table(sort_by=order, row_limit=40))
         return {}
@@ -187,33 +194,47 @@ def decode_seconds(metrics: Metrics) -> float:
     return metrics.busy_seconds - metrics.encode_seconds - metrics.prefill_seconds
 
 
-def measure_engine(journal: Journal, scale: Scale, dtype: torch.dtype, device: str, rates: Rates) -> None:
-    """Measure one and four tasks, with and without word times, what matters most first."""
+def release() -> None:
+    """Give memory back; a GPU that an error has spoiled refuses even that."""
+    try:
+        release_memory()
+    except Exception as error:  # noqa: BLE001  # the figures that there are have to come out
+        print(f"memory could not be given back: {error!r}", flush=True)
+
+
+def measure_engine(
+    journal: Journal, make: Callable[[], EngineBench], measure: Callable[[Journal, EngineBench], None]
+) -> None:
+    """Make the engine's model, measure with it, and give its memory back."""
     made: list[EngineBench] = []
 
-    def make() -> dict[str, float]:
-        made.append(EngineBench(scale, dtype, device, rates))
+    def add() -> dict[str, float]:
+        made.append(make())
         return {}
 
-    journal.add("the engine's model", make)
-    if not made:
-        return
-    (bench,) = made
-    kinds = {"words": scale.words, "plain": scale.plain}
+    journal.add("the engine's model", add)
+    if made:
+        measure(journal, made.pop())
+    release()
+
+
+def measure_way(journal: Journal, bench: EngineBench, scale: Scale, way: str) -> None:
+    """Measure one and four tasks, with and without word times, what matters most first."""
     for count in (4, 1):
-        for way in WAYS:
-            for name, tokens in kinds.items():
-                part = partial(bench.speed, name, tokens, count, way, scale.places[0])
-                journal.add(f"engine{way}, {name}, {count} tasks", part)
-    journal.add(
-        "engine_cudnn, words, 4 tasks",
-        partial(bench.speed, "words", scale.words, 4, "_cudnn", scale.places[0]),
-    )
-    for way in WAYS:
-        journal.add(f"engine{way}, equal ids", partial(bench.invariance, way))
+        for name, tokens in (("words", scale.words), ("plain", scale.plain)):
+            part = partial(bench.speed, name, tokens, count, way, scale.places[0])
+            journal.add(f"engine{way}, {name}, {count} tasks", part)
+    journal.add(f"engine{way}, equal ids", partial(bench.invariance, way))
+
+
+def measure_more(journal: Journal, bench: EngineBench, scale: Scale, device: str) -> None:
+    """Measure what a GPU may refuse: replayed steps, more places, cuDNN's attention; then profile."""
+    measure_way(journal, bench, scale, "_replayed")
     for places in scale.places[1:]:
         part = partial(bench.speed, "words", scale.words, 4, "_replayed", places)
         journal.add(f"engine_replayed, {places} places", part)
+    part = partial(bench.speed, "words", scale.words, 4, "_cudnn", scale.places[0])
+    journal.add("engine_cudnn, words, 4 tasks", part)
     if journal.folder is not None:
         journal.add("profile", partial(bench.profile, journal.folder, device))
 
@@ -229,29 +250,54 @@ def measure_peer(journal: Journal, scale: Scale, dtype: torch.dtype, device: str
         made.append(Peer(scale.size, dtype, device, scale.vocabulary_rows))
         return {}
 
-    def rtfx(name: str, tokens: int, batch: int, *, cudnn: bool) -> float:
-        before = torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
-        torch.backends.cuda.enable_cudnn_sdp(cudnn)
+    def measure(name: str, tokens: int, batch: int, *, cudnn: bool) -> dict[str, float]:
         told = f"generate, {name}, 4 tasks, batch {batch}, {'with' if cudnn else 'without'} cuDNN's attention"
+        tasks = case_tasks(tokens, 4, scale)
         try:
-            found = batch * SECONDS / made[0].seconds(case_tasks(tokens, 4, scale), batch)
+            with _cudnn_attention(cudnn):
+                made[0].seconds([replace(tasks[0], tokens=2)], batch)  # kernels and memory
+                found = batch * SECONDS / made[0].seconds(tasks, batch)
         except torch.OutOfMemoryError:
             print(f"{told}: out of memory", flush=True)
-            return 0.0
-        finally:
-            torch.backends.cuda.enable_cudnn_sdp(before)
+            return {}
         print(f"{told}: {found:8.1f} x real time", flush=True)
-        return found
-
-    def best(name: str, tokens: int) -> dict[str, float]:
-        found = {batch: rtfx(name, tokens, batch, cudnn=False) for batch in scale.batches}
-        batch = max(found, key=lambda one: found[one])
-        return {f"peer_{name}_4": max(found[batch], rtfx(name, tokens, batch, cudnn=True))}
+        best = max(found, journal.figures.get(f"peer_{name}_4", 0.0))
+        return {f"peer_{name}_4_batch_{batch}{'_cudnn' if cudnn else ''}": found, f"peer_{name}_4": best}
 
     journal.add("the peer's model", make)
     for name, tokens in (("words", scale.words), ("plain", scale.plain)):
-        if made:
-            journal.add(f"generate, {name}", partial(best, name, tokens))
+        if not made:
+            break
+        for batch in scale.batches:
+            part = partial(measure, name, tokens, batch, cudnn=False)
+            journal.add(f"generate, {name}, batch {batch}", part)
+        batches = {batch: journal.figures.get(f"peer_{name}_4_batch_{batch}", 0.0) for batch in scale.batches}
+        best = max(batches, key=lambda batch: batches[batch])
+        part = partial(measure, name, tokens, best, cudnn=True)
+        journal.add(f"generate, {name}, batch {best}, with cuDNN's attention", part)
+    made.clear()
+    release()
+
+
+@contextmanager
+def _cudnn_attention(allowed: bool) -> Iterator[None]:
+    before = torch.backends.cuda.cudnn_sdp_enabled()  # type: ignore[no-untyped-call]
+    torch.backends.cuda.enable_cudnn_sdp(allowed)
+    try:
+        yield
+    finally:
+        torch.backends.cuda.enable_cudnn_sdp(before)
+
+
+def compare(journal: Journal) -> None:
+    """Put the engine beside the peer, as far as both are known."""
+    figures = journal.figures
+    for name in ("words", "plain"):
+        for way in WAYS:
+            ours, theirs = figures.get(f"rtfx_{name}_4{way}"), figures.get(f"peer_{name}_4")
+            if ours and theirs:
+                figures[f"vs_peer_{name}{way}"] = ours / theirs
+    journal.keep()
 
 
 def case_tasks(tokens: int, count: int, scale: Scale) -> tuple[Task, ...]:
@@ -259,6 +305,25 @@ def case_tasks(tokens: int, count: int, scale: Scale) -> tuple[Task, ...]:
     first, *others = TASKS
     short = [replace(task, tokens=min(task.tokens, scale.plain)) for task in others]
     return (replace(first, tokens=tokens), *short)[:count]
+
+
+def measure_all(journal: Journal, scale: Scale, dtype: torch.dtype, device: str) -> None:
+    """Measure the card, the engine and the peer."""
+    card = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
+    print(f"{card}, torch {torch.__version__}, {dtype}")
+    rates = measure_rates(scale.matrix, scale.copy_bytes, dtype, device)
+    journal.figures |= {"copy_gb_s": rates.bytes_per_second / 1e9, "matrix_tflop_s": rates.flops / 1e12}
+    print(
+        f"copy {rates.bytes_per_second / 1e9:.0f} GB/s, matrices {rates.flops / 1e12:.2f} TFLOP/s", flush=True
+    )
+    make = partial(EngineBench, scale, dtype, device, rates)
+    with forced_lengths():
+        measure_engine(journal, make, partial(measure_way, scale=scale, way=""))
+    measure_peer(journal, scale, dtype, device)
+    compare(journal)
+    with forced_lengths():
+        measure_engine(journal, make, partial(measure_more, scale=scale, device=device))
+    compare(journal)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -274,31 +339,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scale = SMALL if options.small else FULL
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     began = time.perf_counter()
-    journal = Journal(began + options.seconds, options.folder, "engine_gpu.json")
+    journal = Journal(began + options.seconds, options.folder, "engine_gpu.json", release)
     if options.folder is not None:
         options.folder.mkdir(parents=True, exist_ok=True)
-    card = torch.cuda.get_device_name() if device == "cuda" else platform.processor() or platform.machine()
-    print(f"{card}, torch {torch.__version__}, {dtype}")
-    rates = measure_rates(scale.matrix, scale.copy_bytes, dtype, device)
-    print(
-        f"copy {rates.bytes_per_second / 1e9:.0f} GB/s, matrices {rates.flops / 1e12:.2f} TFLOP/s", flush=True
-    )
-    with forced_lengths():
-        measure_engine(journal, scale, dtype, device, rates)
-    gc.collect()
-    if device == "cuda":
-        torch.cuda.empty_cache()
-    measure_peer(journal, scale, dtype, device)
-    figures = journal.figures
-    for name in ("words", "plain"):
-        for way in WAYS:
-            ours, theirs = figures.get(f"rtfx_{name}_4{way}"), figures.get(f"peer_{name}_4")
-            if ours and theirs:
-                figures[f"vs_peer_{name}{way}"] = ours / theirs
+    faulthandler.dump_traceback_later(options.seconds + OVERTIME, exit=True, file=STANDARD_ERROR)
+    try:
+        measure_all(journal, scale, dtype, device)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
     print(
         f"all of it took {time.perf_counter() - began:.0f} s; missing: {', '.join(journal.missing) or 'nothing'}"
     )
-    print(json.dumps({name: float(f"{value:.3g}") for name, value in figures.items()}))
+    print(json.dumps({name: float(f"{value:.3g}") for name, value in journal.figures.items()}), flush=True)
     return 1 if journal.missing else 0
 
 

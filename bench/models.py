@@ -110,9 +110,12 @@ def make_model(
     return model.eval()  # type: ignore[no-any-return]  # transformers is untyped
 
 
-def make_tokenizer() -> QwenAudioTokenizer:
-    """Make a small vocabulary with all control tokens."""
-    return QwenAudioTokenizer(syllable_ranks())
+def make_tokenizer(plain: int = 0) -> QwenAudioTokenizer:
+    """Make a small vocabulary with all control tokens, or one of at least so many plain ones."""
+    ranks = syllable_ranks()
+    for number in range(plain - len(ranks)):
+        ranks[b"\x00" + number.to_bytes(3, "big")] = len(ranks)
+    return QwenAudioTokenizer(ranks)
 
 
 def make_clips(seconds: list[float]) -> list[Clip]:

@@ -96,7 +96,8 @@ def _power_spectrogram(clip: torch.Tensor) -> torch.Tensor:
     spectrum = torch.stft(
         padded, FFT_SAMPLES, HOP_SAMPLES, window=_hann(clip.device), center=False, return_complex=True
     )
-    return spectrum[:, :frames].abs() ** 2
+    # Not ``abs() ** 2``: of complex numbers a GPU would compile a kernel first.
+    return torch.view_as_real(spectrum[:, :frames]).square().sum(dim=-1)
 
 
 @cache

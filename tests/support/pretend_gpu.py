@@ -1,7 +1,7 @@
 """Pretend that a tensor lies on a GPU, on a machine without one: compute on the CPU and keep the GPU's rules.
 
 What holds on a real GPU and is silently allowed on a CPU is an error here: a call that mixes tensors of both places.
-Written down is what would make the host wait for the GPU, and what would be launched there.
+Written down is what would make the host wait for the GPU, what would be launched there, and what compiled first.
 """
 
 from __future__ import annotations
@@ -51,12 +51,16 @@ def take_back(module: torch.nn.Module) -> None:
 
 
 class PretendGpu:
-    """What happened on the GPU: ``waits`` of the host for it, ``uploads`` to it and ``launches``, by name."""
+    """What happened on the GPU, by name: ``waits`` of the host for it, ``uploads`` to it, ``launches``, ``compiles``.
+
+    torch compiles some kernels when they are first called, for seconds and only where NVRTC can be loaded.
+    """
 
     def __init__(self) -> None:
         self.waits: Counter[str] = Counter()
         self.uploads: Counter[str] = Counter()
         self.launches: Counter[str] = Counter()
+        self.compiles: Counter[str] = Counter()
 
     @contextmanager
     def on_this_thread(self) -> Iterator[None]:
@@ -130,6 +134,8 @@ class _Mode(TorchFunctionMode):
             raise MixedDevices("what lies on a GPU is no array of numpy: .cpu() first")
         if name in _READS:
             self._gpu.waits[name] += 1
+        if name == "abs" and tensors[0].is_complex():
+            self._gpu.compiles[name] += 1
         if name in ("__getitem__", "__setitem__", "index_put_", "index_put"):
             if any(tensor.dtype is torch.bool for tensor in tensors[1:]):
                 self._gpu.waits["boolean index"] += 1

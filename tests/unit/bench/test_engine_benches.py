@@ -2,15 +2,20 @@
 
 import json
 import sys
-from dataclasses import fields
+import time
+import weakref
+from dataclasses import fields, replace
 
 import pytest
 import torch
 
 from bench import engine, engine_gpu, switches
-from bench.models import TASKS, Size, forced_lengths, shortened
+from bench.journal import Journal
+from bench.models import TASKS, Size, forced_lengths, make_tokenizer, shortened
 from bench.roofline import Rates, Shares, shares
 from qwen_audio.metrics import Metrics
+from qwen_audio.prefix import Prefix
+from qwen_audio.tokenizer import control_tokens
 from qwen_audio.tuning import tuning_of
 
 TINY = Size(hidden=64, layers=2, heads=2, audio_width=32, audio_layers=1, audio_heads=2)
@@ -127,7 +132,7 @@ def test_the_gpu_script_begins_nothing_when_its_time_is_up(monkeypatch, capsys):
     monkeypatch.setattr(engine_gpu, "SMALL", GPU_SCALE)
     monkeypatch.setattr(engine_gpu.torch.cuda, "is_available", lambda: False)
     assert engine_gpu.main(["--small", "--seconds", "0"]) == 1
-    assert _json(capsys) == {}
+    assert _json(capsys).keys() == {"copy_gb_s", "matrix_tflop_s"}
 
 
 @pytest.mark.parametrize("name", ["EngineBench", "Peer"])
@@ -142,6 +147,105 @@ def test_a_model_of_the_gpu_script_that_cannot_be_made_costs_the_other_nothing(m
     found = _json(capsys)
     assert ("peer_words_4" in found) is (name == "EngineBench")
     assert ("rtfx_words_4" in found) is (name == "Peer")
+
+
+def test_what_spoils_the_gpu_for_all_that_follows_spoils_neither_engine_nor_peer(monkeypatch, capsys):
+    """An error of CUDA stays until the process ends."""
+    speed, seconds, broken = engine_gpu.EngineBench.speed, engine_gpu.Peer.seconds, []
+
+    def spoil(bench, name, tokens, count, way, places):
+        broken.extend([way] if way else [])
+        assert not broken
+        return speed(bench, name, tokens, count, way, places)
+
+    def ask(peer, tasks, batch):
+        assert not broken
+        return seconds(peer, tasks, batch)
+
+    def release():
+        assert not broken
+
+    monkeypatch.setattr(engine_gpu, "SMALL", GPU_SCALE)
+    monkeypatch.setattr(engine_gpu.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(engine_gpu, "release_memory", release)
+    monkeypatch.setattr(engine_gpu.EngineBench, "speed", spoil)
+    monkeypatch.setattr(engine_gpu.Peer, "seconds", ask)
+    assert engine_gpu.main(["--small"]) == 1
+    found = _json(capsys)
+    assert broken
+    assert found["vs_peer_words"] > 0
+    assert found["vs_peer_plain"] > 0
+    assert "equal_ids" in found
+
+
+def test_a_batch_that_the_peer_has_no_memory_for_leaves_the_best_of_the_others(monkeypatch, capsys):
+    seconds = engine_gpu.Peer.seconds
+
+    def ask(peer, tasks, batch):
+        if batch == 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return seconds(peer, tasks, batch)
+
+    monkeypatch.setattr(engine_gpu, "SMALL", replace(GPU_SCALE, batches=(1, 2, 3)))
+    monkeypatch.setattr(engine_gpu.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(engine_gpu.Peer, "seconds", ask)
+    assert engine_gpu.main(["--small"]) == 0
+    found = _json(capsys)
+    tried = {name: value for name, value in found.items() if name.startswith("peer_words_4_")}
+    assert len(tried) == 3  # one and two, and the better of them with cuDNN's attention
+    assert found["peer_words_4"] == max(tried.values())
+
+
+def test_the_gpu_script_ends_by_itself_when_a_part_does_not(monkeypatch, capsys):
+    ends = []
+    monkeypatch.setattr(engine_gpu, "SMALL", GPU_SCALE)
+    monkeypatch.setattr(engine_gpu.torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(
+        engine_gpu.faulthandler, "dump_traceback_later", lambda seconds, **how: ends.append((seconds, how))
+    )
+    monkeypatch.setattr(
+        engine_gpu.faulthandler, "cancel_dump_traceback_later", lambda: ends.append("cancelled")
+    )
+    engine_gpu.main(["--small", "--seconds", "0"])
+    assert ends == [(engine_gpu.OVERTIME, {"exit": True, "file": 2}), "cancelled"]
+
+
+def test_what_a_failed_part_held_is_given_back_before_the_next_begins(tmp_path):
+    class Weights:
+        """Too many."""
+
+    held, seen = [], []
+
+    def fail():
+        weights = Weights()
+        held.append(weakref.ref(weights))
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    journal = Journal(time.perf_counter() + 60, tmp_path, after_failure=lambda: seen.append(held[0]()))
+    journal.add("too much", fail)
+    journal.add("enough", lambda: {"one": 1.0})
+    assert seen == [None]
+    assert journal.missing == ["too much"]
+    assert json.loads((tmp_path / "figures.json").read_text()) == {"one": 1.0}
+
+
+def test_all_questions_begin_together_so_that_every_round_has_the_same_steps(monkeypatch):
+    branch = Prefix.branch
+
+    def slowly(*arguments):
+        time.sleep(0.1)
+        return branch(*arguments)
+
+    monkeypatch.setattr(Prefix, "branch", slowly)
+    with forced_lengths():
+        bench = engine.Bench(LOAD)
+        _, metrics, _ = engine_gpu.ask(bench.model, bench.tokenizer, bench.clips, LOAD.tasks[:1])
+    assert metrics.steps == LOAD.tasks[0].tokens
+
+
+def test_a_vocabulary_may_be_as_large_as_the_official_one():
+    assert make_tokenizer(151_643).vocabulary_size == 151_643 + len(control_tokens())
+    assert make_tokenizer().vocabulary_size < 10_000
 
 
 def test_equal_ids_are_counted_over_what_both_have():

@@ -9,6 +9,7 @@ import torch
 from support.pretend_gpu import MixedDevices, PretendGpu, is_on_gpu, place, take_back
 
 from qwen_audio.engine import Engine
+from qwen_audio.features import spectrogram, to_float
 from qwen_audio.forward import Forward
 from qwen_audio.static_step import StaticStep
 from qwen_audio.tags import Prompt, Tag, TimeTag
@@ -120,6 +121,16 @@ def test_taking_prefixes_in_waits_a_few_times_however_many_there_are(gpu_model, 
         assert (engine.metrics().prefills, engine.metrics().steps) == (4, 1)
     # After encoding, after computing, to see whether it is finite, and to read the tokens.
     assert gpu.waits == {"synchronize": 2, "tolist": 2}
+
+
+def test_features_of_a_gpu_need_no_kernel_that_is_compiled_first(clip):
+    gpu = PretendGpu()
+    with gpu.on_this_thread():
+        torch.ones(2, dtype=torch.complex64, device="cuda").abs()
+        assert gpu.compiles == {"abs": 1}
+        spectrogram(to_float(clip("syn_1s005.wav")).to("cuda"))
+    assert gpu.launches["stft"] == 1
+    assert gpu.compiles == {"abs": 1}
 
 
 def test_the_pretended_gpu_refuses_what_a_gpu_would():
