@@ -30,7 +30,7 @@ class Journal:
         began, has_failed = time.perf_counter(), False
         try:
             self.figures |= part()
-        except Exception:  # noqa: BLE001  # one part's fault is no reason to lose minutes on a lent card
+        except Exception:  # noqa: BLE001  # one part's fault is no reason to lose minutes on a card
             print(f"{name} failed:\n{traceback.format_exc()}", flush=True)
             self.missing.append(name)
             has_failed = True
