@@ -24,7 +24,7 @@ from support.servers import RedisServer, wait_until
 from db.database import Database
 
 STARVE_SECONDS = 1.5  # for which a worker may open no file and no connection
-S3_PAUSE_SECONDS = 15.0  # between its outages
+S3_PAUSE_SECONDS = 25.0  # between its outages
 S3_GONE_SECONDS = 8.0  # longer than a client of S3 tries a request again
 TRIES = 8  # to find a process that holds work at the moment when it is stopped
 
