@@ -24,7 +24,7 @@ from settings import Settings
 from storage import ObjectStore, S3Options, open_store
 
 VERSION = "0.1.0"
-THREADS = 12  # that work on requests
+THREADS = 12  # that work on requests, beside those of ``Services.at_storage``
 
 
 def create_app(

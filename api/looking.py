@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from typing import Any, TypeVar
 
 logger = logging.getLogger(__name__)
 
-Look = Callable[[], str | None]
+Found = TypeVar("Found")
 
 
 class Looking:
-    """Have one look under way at a time, however many ask. Safe to share between threads."""
+    """Have one look at each part under way at a time, however many ask.
+
+    A look has a thread of its own, so that it needs none of those that work on requests: all of them may hang.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found: Future[str | None] | None = None
+        self._found: dict[str, Future[Any]] = {}
 
-    def ask(self, look: Look, seconds: float) -> str | None:
-        """Return what the look finds, that which is under way or a new one; raises ``TimeoutError``."""
+    async def ask(self, part: str, look: Callable[[], Found], seconds: float) -> Found:
+        """Return what the look under way, or a new one, finds; raises ``TimeoutError``, or what the look raised."""
         with self._lock:
-            if self._found is None or self._found.done():
-                self._found = Future()
+            found = self._found.get(part)
+            if found is None or found.done():
+                found = self._found[part] = Future()
                 # A daemon: a process that ends does not wait for a server that does not answer.
-                threading.Thread(target=_look, args=(look, self._found), name="looking", daemon=True).start()
-            found = self._found
-        return found.result(seconds)
+                threading.Thread(target=_look, args=(look, found), name=f"look-{part}", daemon=True).start()
+        answer: Found = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(found)), seconds)
+        return answer
 
 
-def _look(look: Look, found: Future[str | None]) -> None:
+def _look(look: Callable[[], Found], found: Future[Found]) -> None:
     try:
         found.set_result(look())
     except Exception as error:  # it becomes what was found
         logger.exception("a look failed")
-        found.set_result(type(error).__name__)
+        found.set_exception(error)

@@ -38,7 +38,9 @@ class Declared:
 
 
 DECLARED = {
-    "up": Declared("gauge", "1 when the database answered this scrape, else 0 and only requests are shown."),
+    "up": Declared(
+        "gauge", "1 when the database answered this scrape in time, else 0 and only requests are shown."
+    ),
     "queue_passes": Declared("gauge", "Open passes.", ("kind", "model", "state")),
     "queue_oldest_seconds": Declared("gauge", "Age of the oldest ready pass.", ("kind", "model")),
     "queue_expired": Declared(
@@ -97,10 +99,10 @@ class ServiceMetrics:
         self._registry = CollectorRegistry()
         self.requests = RequestMetrics(self._registry)
 
-    def render(self, database: Database) -> bytes:
-        """Return everything in Prometheus' text format; a database that does not answer leaves requests and ``up``."""
+    def render(self, found: Iterable[Metric]) -> bytes:
+        """Return the requests and what was found in the database, in Prometheus' text format."""
         whole = CollectorRegistry()
-        whole.register(_Found(_read(database)))
+        whole.register(_Found(found))
         return generate_latest(self._registry) + generate_latest(whole)
 
 
@@ -135,18 +137,24 @@ class _Families:
         return iter([family for family in self._found.values() if family.samples])
 
 
-def _read(database: Database) -> _Families:
+def read_metrics(database: Database) -> Iterable[Metric]:
+    """Return what the database tells, or that it does not answer."""
     families = _Families()
     try:
         with database.read() as session:
             _read_queue(session, families)
             _read_workers(session, families)
     except SQLAlchemyError as error:
-        logger.warning("metrics without the database, it does not answer: %s", error)
-        families = _Families()
-        families.add("up", 0)
-    else:
-        families.add("up", 1)
+        return without_database(str(error))
+    families.add("up", 1)
+    return families
+
+
+def without_database(why: str) -> Iterable[Metric]:
+    """Return that the database does not answer, and say so in the log."""
+    logger.warning("metrics without the database, it does not answer: %s", why)
+    families = _Families()
+    families.add("up", 0)
     return families
 
 

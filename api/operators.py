@@ -23,7 +23,7 @@ class NotAnOperator(Exception):
     retryable = False
 
 
-def check_operator(request: Request, services: Wired) -> None:
+async def check_operator(request: Request, services: Wired) -> None:
     """Raise ``NotAnOperator`` unless the request shows the token, or comes from this machine where there is none."""
     token = services.settings.operator_token
     if token:

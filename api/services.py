@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, cast
+from typing import Annotated, Any, TypeVar, cast
 
+from anyio import CapacityLimiter, to_thread
 from fastapi import Depends, Request
 
 from api.accepting import Accepting
@@ -23,6 +25,10 @@ from storage import ObjectStore
 
 logger = logging.getLogger(__name__)
 
+STORAGE_THREADS = 8  # that work on uploads and dry runs: a storage that hangs takes no others
+
+Done = TypeVar("Done")
+
 
 @dataclass(frozen=True)
 class Services:
@@ -37,12 +43,17 @@ class Services:
     accepting: Accepting = field(default_factory=Accepting)
     in_flight: InFlight = field(default_factory=InFlight)
     served: ServedModels = field(default_factory=ServedModels)
-    looking: Looking = field(default_factory=Looking)  # at the object storage
+    looking: Looking = field(default_factory=Looking)  # at what may hang
+    storage_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STORAGE_THREADS))
 
     @cached_property
     def key_secret(self) -> bytes:
         """The secret under which keys are hashed; made when it is first wanted."""
         return load_key_secret(self.settings)
+
+    async def at_storage(self, work: Callable[..., Done], *args: Any) -> Done:
+        """Do what waits for the object storage, in a thread that no other request needs."""
+        return await to_thread.run_sync(work, *args, limiter=self.storage_threads)
 
     def ring(self, kind: PassKind, count: int) -> None:
         """Wake workers. The work is stored: a broken bell must not make the client believe that it is not."""

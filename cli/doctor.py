@@ -104,6 +104,7 @@ def _storage(settings: Settings) -> Iterator[Finding]:
         region=settings.s3_region,
         path_style=settings.s3_path_style,
         connect_timeout_seconds=TIMEOUT_SECONDS / 4,
+        read_timeout_seconds=TIMEOUT_SECONDS / 2,
         attempts=2,
     )
     try:

@@ -18,6 +18,15 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from db.tables.base import OfTenant
 
+PATIENCE = {
+    "connect_timeout": 10,  # seconds
+    "keepalives_idle": 30,  # seconds; the system's own default is two hours
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # ms that what was sent may stay unconfirmed; the system's own default is 15 minutes
+}
+"""How long a server of PostgreSQL may be silent: one whose machine vanished would hold threads for minutes."""
+
 RESTED_SECONDS = 1.0  # a connection that was not used for so long is asked whether it still lives
 BUSY_SECONDS = 15.0  # how long a writer of SQLite waits for the others
 
@@ -134,8 +143,10 @@ def _sqlite_engine(url: str, database: str | None) -> Engine:
 
 def _postgresql_engine(url: str) -> Engine:
     """Return an engine that asks a connection whether it lives when it has rested, and not at every use."""
+    chosen = make_url(url).query  # an operator's own words count
+    patience = {name: value for name, value in PATIENCE.items() if name not in chosen}
     # The pool's connections are opened as they are wanted.
-    engine = create_engine(url, pool_size=32, max_overflow=8, hide_parameters=True)
+    engine = create_engine(url, connect_args=patience, pool_size=32, max_overflow=8, hide_parameters=True)
 
     @event.listens_for(engine, "checkin")
     def _on_checkin(connection: Any, record: ConnectionPoolEntry) -> None:

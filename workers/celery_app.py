@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import Celery
-from celery.signals import worker_shutting_down
 from kombu import Queue
 
 from db.states import PassKind
@@ -67,18 +67,17 @@ def send_ring(app: Celery, kind: PassKind, model: str = "") -> None:
 
 
 def serve(
-    app: Celery, queues: Sequence[str], concurrency: int, log_level: str, *, on_stop: Callable[[], None]
+    app: Celery, queues: Sequence[str], concurrency: int, log_level: str, stop: threading.Event
 ) -> None:
-    """Consume until SIGTERM, in the calling thread, with Celery's threads pool.
+    """Consume until ``stop`` is set, in the calling thread, with Celery's threads pool.
 
-    ``on_stop`` is called with the signal: Celery itself waits for its threads without end, and they end when what
-    they work on has ended or was given back.
+    Celery itself waits for its threads without end, and they end when what they work on has ended or was given back.
     """
+    from workers.listener import Listener, end_with, quiet_rings  # Celery's worker: a mere sender needs none
 
-    def shutting_down(**_: Any) -> None:
-        on_stop()
-
-    worker_shutting_down.connect(shutting_down, weak=False)
+    app.Worker = app.subclass_with_self(Listener)
+    end_with(stop)
+    quiet_rings(log_level)
     app.conf.task_queues = [Queue(name) for name in queues]
     app.worker_main(
         [

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from db.database import DatabaseUnavailable
 from db.states import PassKind
@@ -22,6 +23,7 @@ from workers.runner import Lane, Runner
 
 logger = logging.getLogger(__name__)
 
+FAREWELL_SECONDS = 2.0  # that the database has to take a row away
 CELERY_SECONDS = 3.0  # that Celery has to end once nothing is worked on
 BROKER_POLL_SECONDS = 5.0  # with doorbells, polling only covers those that were lost
 
@@ -32,7 +34,7 @@ def run_worker(
     *,
     loads: Callable[[Settings], str] | None = None,
 ) -> int:
-    """Run until SIGTERM or SIGINT and return the exit code: 2 when the settings or the database are not usable.
+    """Run until SIGTERM, SIGINT or SIGHUP and return the exit code: 2 when the settings or the database are not usable.
 
     ``loads`` names the model that ``open_lanes`` loads: the process is seen meanwhile, and as one that loads.
     """
@@ -69,6 +71,7 @@ def _work(context: WorkerContext, heartbeat: Heartbeat, lanes: Sequence[Lane]) -
         settings.poll_seconds if settings.embedded else max(BROKER_POLL_SECONDS, settings.poll_seconds)
     )
     stop = stop_on_signals()  # before anything is claimed
+    leave = partial(leave_with, heartbeat)
     runner = Runner(context, lanes, poll_seconds=poll_seconds, overdue=leave)
     reconciler = Reconciler(context, runner.counts)
     runner.start()
@@ -78,7 +81,7 @@ def _work(context: WorkerContext, heartbeat: Heartbeat, lanes: Sequence[Lane]) -
         if settings.embedded:
             stop.wait()
         else:
-            _consume(settings, runner, lanes, stop)
+            _consume(settings, runner, lanes, stop, leave)
     finally:
         logger.info("%s is stopping", context.name)
         runner.drain(settings.drain_seconds)
@@ -87,8 +90,14 @@ def _work(context: WorkerContext, heartbeat: Heartbeat, lanes: Sequence[Lane]) -
         reconciler.close()
 
 
-def _consume(settings: Settings, runner: Runner, lanes: Sequence[Lane], stop: threading.Event) -> None:
-    """Consume rings until SIGTERM; ``stop`` is what it sets until Celery has put handlers of its own."""
+def _consume(
+    settings: Settings,
+    runner: Runner,
+    lanes: Sequence[Lane],
+    stop: threading.Event,
+    leave: Callable[[], None],
+) -> None:
+    """Consume rings until ``stop`` is set."""
 
     def on_ring(kind: PassKind) -> None:
         # The engine's feeder takes as many passes as it has places; a Celery thread would only wait with it.
@@ -109,31 +118,40 @@ def _consume(settings: Settings, runner: Runner, lanes: Sequence[Lane], stop: th
     threading.Thread(target=end_when_asked, name="end", daemon=True).start()
     queues = [queue_name(lane.kind, lane.model) for lane in lanes]
     app = make_app(settings.broker_url, on_ring)
-    serve(app, queues, sum(lane.places for lane in lanes), settings.log_level, on_stop=stop.set)
+    serve(app, queues, sum(lane.places for lane in lanes), settings.log_level, stop)
     served.set()
 
 
-def leave() -> None:
-    """End this process although threads of it go on: what they worked on has been given back."""
+def leave_with(heartbeat: Heartbeat) -> None:
+    """End this process although threads of it go on: what they worked on has been given back, and its row goes."""
     logger.warning("not everything in this process ends: it ends without that")
+    farewell = threading.Thread(target=heartbeat.close, name="farewell", daemon=True)
+    farewell.start()
+    farewell.join(FAREWELL_SECONDS)  # the database may be what does not answer
     logging.shutdown()
     os._exit(0)
 
 
 def _end_on_signals(heartbeat: Heartbeat) -> None:
-    """Let SIGTERM and SIGINT end this process at once, and take its row away: it holds nothing yet."""
+    """Let signals that ask for it end this process at once, and take its row away: it holds nothing yet."""
 
     def end(*_: object) -> None:
         heartbeat.close()
         os._exit(0)  # an exception could be lost in whatever library loads just now
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ending_signals():
         signal.signal(number, end)
 
 
 def stop_on_signals() -> threading.Event:
-    """Return an event that SIGTERM and SIGINT set."""
+    """Return an event that SIGTERM, SIGINT and SIGHUP set."""
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in ending_signals():
         signal.signal(number, lambda *_: stop.set())
     return stop
+
+
+def ending_signals() -> list[signal.Signals]:
+    """Return the signals that ask a worker to end: that of a lost terminal too, unless ``nohup`` says otherwise."""
+    asked = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+    return [number for number in asked if signal.getsignal(number) != signal.SIG_IGN]

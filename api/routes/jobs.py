@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
+from fastapi.concurrency import run_in_threadpool
 from pydantic import Field
 
 from api.accepting import Asked
 from api.asking import check_references, new_requests
 from api.dry_run_views import DryRunView
 from api.dry_runs import DryRun
-from api.idempotency import OnceOnly
+from api.idempotency import Once, OnceOnly
 from api.inputs import Input
 from api.job_views import (
     AcceptedJob,
@@ -94,7 +95,7 @@ class JobRecordingsQuery(Input):
     },
     response_model=AcceptedJob | DryRunView,
 )
-def create_job(
+async def create_job(
     submission: Submission,
     query: Annotated[SubmitQuery, Query()],
     response: Response,
@@ -106,30 +107,10 @@ def create_job(
 
     A dry run stores nothing and answers with status 200 what the job would hear.
     """
-    requests = new_requests(submission.tasks, services.settings)
     if submission.dry_run or query.dry_run:
         response.status_code = 200
-        warnings = _checked(submission, requests, services, tenant)
-        return _try_out(submission, services, tenant).model_copy(update={"warnings": warnings})
-    new = NewJob(
-        tenant=tenant,
-        uris=[
-            NewLink(source.uri, source.metadata, source.tracking)
-            for source in submission.sources
-            if source.uri is not None
-        ],
-        sources=[new_source for source in submission.sources if (new_source := _bulk(source)) is not None],
-        requests=requests,
-        channels=submission.channels,
-        client_metadata=submission.metadata,
-        priority=submission.priority,
-        ttl_hours=submission.ttl_hours or services.settings.job_ttl_hours or None,
-        tracking=submission.tracking,
-        if_seen=IfSeen(submission.if_seen),
-        identity=Identity(submission.identity),
-    )
-    with once.alone():
-        return services.accepting.accept(services, Asked(new, submission, once))
+        return await services.at_storage(_try_out, submission, services, tenant)
+    return await run_in_threadpool(_accept, submission, services, tenant, once)
 
 
 @router.get("", summary="List jobs")
@@ -174,6 +155,29 @@ def list_source_errors(
     return make_page(rows, query.limit, show_source_error, lambda row: row.line)
 
 
+def _accept(submission: Submission, services: Services, tenant: str, once: Once) -> Response:
+    requests = new_requests(submission.tasks, services.settings)
+    new = NewJob(
+        tenant=tenant,
+        uris=[
+            NewLink(source.uri, source.metadata, source.tracking)
+            for source in submission.sources
+            if source.uri is not None
+        ],
+        sources=[new_source for source in submission.sources if (new_source := _bulk(source)) is not None],
+        requests=requests,
+        channels=submission.channels,
+        client_metadata=submission.metadata,
+        priority=submission.priority,
+        ttl_hours=submission.ttl_hours or services.settings.job_ttl_hours or None,
+        tracking=submission.tracking,
+        if_seen=IfSeen(submission.if_seen),
+        identity=Identity(submission.identity),
+    )
+    with once.alone():
+        return services.accepting.accept(services, Asked(new, submission, once))
+
+
 def _checked(
     submission: Submission, requests: Sequence[NewRequest], services: Services, tenant: str
 ) -> list[str]:
@@ -191,9 +195,10 @@ def _checked(
 
 def _try_out(submission: Submission, services: Services, tenant: str) -> DryRunView:
     settings = services.settings
+    warnings = _checked(submission, new_requests(submission.tasks, settings), services, tenant)
     limits = ManifestLimits(settings.max_job_recordings, settings.max_manifest_bytes)
     dry = DryRun(services.store, settings.resolved_storage_url, tenant, limits, seed=random.getrandbits(32))
-    return dry.run(submission.sources)
+    return dry.run(submission.sources).model_copy(update={"warnings": warnings})
 
 
 def _bulk(source: Source) -> NewSource | None:

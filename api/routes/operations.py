@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 
 from fastapi import APIRouter, Request, Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel, Field
 
-from api.metrics import ServiceMetrics
+from api.metrics import ServiceMetrics, read_metrics, without_database
 from api.operators import Operator
 from api.problems import Problem
 from api.services import Wired
 from db.queue_depth import Depth, list_depths
 from db.tables import Worker
 from db.workers import list_workers
+
+METRICS_SECONDS = 8.0  # less than the ten that Prometheus waits
 
 router = APIRouter(
     tags=["operations"],
@@ -109,10 +112,16 @@ def show_queue(services: Wired) -> Queue:
 
 
 @router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
-def show_metrics(request: Request, services: Wired) -> Response:
+async def show_metrics(request: Request, services: Wired) -> Response:
     """Return all metrics in Prometheus' text format; docs/operations.md lists them."""
     metrics: ServiceMetrics = request.app.state.metrics
-    return Response(metrics.render(services.database), media_type=CONTENT_TYPE_LATEST)
+    try:
+        found = await services.looking.ask(
+            "metrics", partial(read_metrics, services.database), METRICS_SECONDS
+        )
+    except TimeoutError:
+        found = without_database(f"it hangs for {METRICS_SECONDS:.1f} s")
+    return Response(metrics.render(found), media_type=CONTENT_TYPE_LATEST)
 
 
 def _worker_view(worker: Worker, alive: bool) -> WorkerView:

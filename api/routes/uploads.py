@@ -7,17 +7,16 @@ from contextlib import AbstractContextManager, asynccontextmanager
 
 from anyio import CancelScope
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
 
 from api.body_limit import BodyTooLarge
 from api.idempotency import refuse_key
 from api.multipart import FIELD, FilePart
 from api.problems import Problem
-from api.services import Wired
+from api.services import Services, Wired
 from api.tenancy import Tenant
 from db.types import new_id
-from storage import BLOCK_BYTES, ObjectStore, ObjectWriter
+from storage import BLOCK_BYTES, ObjectWriter
 from storage.uploads import resolve_source, safe_name, upload_uri
 
 PATH = "/v1/uploads"
@@ -64,35 +63,37 @@ async def upload_file(request: Request, response: Response, services: Wired, ten
     part = FilePart(request)
     uri = upload_uri(new_id(), safe_name(await part.open()))
     where = resolve_source(uri, tenant, services.settings.resolved_storage_url)
-    size = await _store(services.store, where, part.blocks(), services.settings.max_upload_bytes)
+    size = await _store(services, where, part.blocks(), services.settings.max_upload_bytes)
     return Upload(uri=uri, size_bytes=size)
 
 
-async def _store(store: ObjectStore, where: str, blocks: AsyncIterator[bytes], limit_bytes: int) -> int:
+async def _store(services: Services, where: str, blocks: AsyncIterator[bytes], limit_bytes: int) -> int:
     """Write the blocks and return their size; raises ``BodyTooLarge``, and then nothing is left behind."""
     size = 0
     waiting = bytearray()
-    async with _in_threads(store.writer(where)) as writer:
+    async with _in_threads(services, services.store.writer(where)) as writer:
         async for block in blocks:
             size += len(block)
             if size > limit_bytes:
                 raise BodyTooLarge(limit_bytes)
             waiting += block
             if len(waiting) >= BLOCK_BYTES:
-                await run_in_threadpool(writer.write, bytes(waiting))
+                await services.at_storage(writer.write, bytes(waiting))
                 waiting.clear()
-        await run_in_threadpool(writer.write, bytes(waiting))
+        await services.at_storage(writer.write, bytes(waiting))
     return size
 
 
 @asynccontextmanager
-async def _in_threads(manager: AbstractContextManager[ObjectWriter]) -> AsyncIterator[ObjectWriter]:
+async def _in_threads(
+    services: Services, manager: AbstractContextManager[ObjectWriter]
+) -> AsyncIterator[ObjectWriter]:
     """Enter and leave a writer in threads, so that a slow store does not hold up the event loop."""
-    writer = await run_in_threadpool(manager.__enter__)
+    writer = await services.at_storage(manager.__enter__)
     try:
         yield writer
     except BaseException as error:
         with CancelScope(shield=True):  # a cancelled request still has to drop its parts
-            await run_in_threadpool(manager.__exit__, type(error), error, error.__traceback__)
+            await services.at_storage(manager.__exit__, type(error), error, error.__traceback__)
         raise
-    await run_in_threadpool(manager.__exit__, None, None, None)
+    await services.at_storage(manager.__exit__, None, None, None)

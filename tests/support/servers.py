@@ -114,9 +114,9 @@ class WorkerProcess:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def stop(self, seconds: float = 20.0) -> int:
+    def stop(self, seconds: float = 20.0, asked: signal.Signals = signal.SIGTERM) -> int:
         """Ask it to end, and return its exit code."""
-        self.process.terminate()
+        self.process.send_signal(asked)
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:

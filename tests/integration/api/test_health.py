@@ -90,7 +90,7 @@ class HangingStore:
 
 
 def test_a_storage_that_hangs_is_said_at_once_and_asked_once_at_a_time(settings, monkeypatch):
-    monkeypatch.setattr(health, "STORAGE_SECONDS", 0.1)
+    monkeypatch.setattr(health, "LOOK_SECONDS", 0.1)
     store = HangingStore()
     with TestClient(create_app(settings, store=store)) as client:
         for _ in range(3):

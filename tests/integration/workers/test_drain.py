@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from db.claims import hold
 from db.database import Database
 from db.states import PassState
 from db.tables import Leader, Pass
+from db.workers import list_workers
 from workers import runner as running
 from workers.context import WorkerContext
 from workers.leases import Lease
@@ -41,10 +44,23 @@ def passes(database: Database) -> list[Pass]:
 
 
 @pytest.mark.parametrize(
-    ("broker", "polite"), [("none", True), ("redis", True), ("dead", True), ("none", False)]
+    ("broker", "polite", "asked"),
+    [
+        ("none", True, signal.SIGTERM),
+        ("redis", True, signal.SIGTERM),
+        ("dead", True, signal.SIGTERM),
+        ("none", False, signal.SIGTERM),
+        ("none", True, signal.SIGHUP),
+        ("redis", True, signal.SIGHUP),
+    ],
 )
 def test_a_worker_that_is_asked_to_stop_gives_back_what_does_not_end(
-    sqlite_database: Database, redis_server: RedisServer, tmp_path: Path, broker: str, polite: bool
+    sqlite_database: Database,
+    redis_server: RedisServer,
+    tmp_path: Path,
+    broker: str,
+    polite: bool,
+    asked: signal.Signals,
 ) -> None:
     brokers = {"none": "", "redis": redis_server.url, "dead": f"redis://127.0.0.1:{free_port()}/0"}
     script = tmp_path / "drained_worker.py"
@@ -54,20 +70,48 @@ def test_a_worker_that_is_asked_to_stop_gives_back_what_does_not_end(
         "EARWITNESS_DATABASE_URL": f"sqlite:///{sqlite_database.url.database}",
         "EARWITNESS_BROKER_URL": brokers[broker],
         "EARWITNESS_DRAIN_SECONDS": "0.3",
+        "EARWITNESS_LOG": "json",
         "PYTHONPATH": f"{ROOT}:{tmp_path}",
     }
     submit(sqlite_database, uris=("s3://b/1", "s3://b/2"))
     worker = WorkerProcess("drained_worker", environment, tmp_path / "worker.log")
     try:
         worker.wait_for("working")
-        assert worker.stop(40.0) == 0, worker.text()
+        assert worker.stop(40.0, asked) == 0, worker.text()
     finally:
         if worker.process.poll() is None:
             worker.kill()
     found = passes(sqlite_database)
     assert [one.state for one in found] == [PassState.READY] * 2, worker.text()
     assert [(one.attempts, one.crashes, one.errors) for one in found] == [(0, 0, 0)] * 2
-    assert worker.text().count("working") == 1  # nothing was claimed while it drained
+    said = worker.text().splitlines()
+    assert said.count("working") == 1  # nothing was claimed while it drained
+    assert all(json.loads(line) for line in said if line != "working")
+    with sqlite_database.read() as session:
+        assert not list_workers(session)  # it ended in its own way
+
+
+def test_a_worker_that_is_to_outlive_its_terminal_does(
+    sqlite_database: Database, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    environment = {
+        "EARWITNESS_DATA_DIR": str(tmp_path),
+        "EARWITNESS_DATABASE_URL": f"sqlite:///{sqlite_database.url.database}",
+        "EARWITNESS_BROKER_URL": redis_server.url,
+    }
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what nohup does
+    try:
+        worker = WorkerProcess("workers.cpu", environment, tmp_path / "worker.log")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    try:
+        worker.wait_for("celery@")
+        worker.process.send_signal(signal.SIGHUP)
+        assert worker.stop(40.0) == 0, worker.text()
+    finally:
+        if worker.process.poll() is None:
+            worker.kill()
+    assert worker.text().count("is ready") == 1  # it went on, and was not started again
 
 
 def test_work_that_ends_within_the_grace_is_done(context: WorkerContext) -> None:

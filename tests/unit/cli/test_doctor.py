@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import socket
 import subprocess
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -213,3 +215,23 @@ def test_what_a_decoder_cannot_be_denied_is_said(healthy, monkeypatch, said, lev
 )
 def test_a_password_is_never_shown(url, shown):
     assert mask(url) == shown
+
+
+def test_a_storage_that_takes_connections_and_says_nothing_is_told_in_time(healthy, monkeypatch):
+    monkeypatch.setattr(doctor, "TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hung = healthy.model_copy(
+            update={
+                "storage_url": "s3://bucket/prefix",
+                "s3_endpoint_url": f"http://127.0.0.1:{silent.getsockname()[1]}",
+                "s3_region": "us-east-1",
+                "s3_path_style": True,
+            }
+        )
+        began = time.monotonic()
+        (finding,) = doctor._storage(hung)
+
+    assert finding.level is Level.FAIL
+    assert time.monotonic() - began < 20
