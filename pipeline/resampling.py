@@ -26,7 +26,7 @@ def decode(source: Source, channels: Channels, tally: Tally) -> Iterator[Samples
     for block in _resampled(source, tally):
         if not timeline_channels:
             timeline_channels = _timeline_channels(block.shape[1], channels)
-        yield _to_timeline(block, channels, timeline_channels, tally)
+        yield _to_timeline(block, timeline_channels, tally)
 
 
 def _resampled(source: Source, tally: Tally) -> Iterator[Samples]:
@@ -135,16 +135,16 @@ def _timeline_channels(source_channels: int, channels: Channels) -> int:
     return source_channels
 
 
-def _to_timeline(block: Samples, channels: Channels, timeline_channels: int, tally: Tally) -> Samples:
+def _to_timeline(block: Samples, timeline_channels: int, tally: Tally) -> Samples:
     """Average or keep the channels of ``(samples, source channels)``; counts samples and energies."""
     tally.samples += len(block)
     if block.shape[1] == timeline_channels:
         return block
-    if channels is Channels.SPLIT:  # the stream changed its mind: mono after stereo is on both sides
-        return np.ascontiguousarray(np.resize(block, (len(block), timeline_channels)))
+    if block.shape[1] == 1:  # the stream changed its mind: mono after stereo is on both sides
+        return np.repeat(block, timeline_channels, axis=1)
     wide = block.astype(np.float32) / 32_768
     mix = wide.mean(axis=1, keepdims=True)
     tally.channel_energy += float(np.square(wide).sum(dtype=np.float64)) / block.shape[1]
     tally.mix_energy += float(np.square(mix).sum(dtype=np.float64))
     rounded: Samples = np.rint(mix * 32_768).astype(np.int16)
-    return rounded
+    return np.repeat(rounded, timeline_channels, axis=1)

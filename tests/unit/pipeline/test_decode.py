@@ -92,6 +92,20 @@ def test_split_of_a_mono_recording_is_one_channel(decode_here, tmp_path):
     assert decode_here(tmp_path / "a.wav", Channels.SPLIT)[0].channel_count == 1
 
 
+@pytest.mark.parametrize(("first", "then", "kept"), [(2, 1, [440, 1_000]), (1, 2, [440])])
+def test_a_split_recording_keeps_its_channels_when_their_number_changes(
+    decode_here, tmp_path, first, then, kept
+):
+    """What is mono for a while is on all channels, and what becomes stereo too late is mixed."""
+    before = np.hstack([tone(2.0, hz=hz) for hz in (440, 1_000)[:first]])
+    parts = [before, tone(2.0, hz=700, channels=then)]
+    whole = [encode(tmp_path / f"{i}.mp3", part, 16_000, "libmp3lame") for i, part in enumerate(parts)]
+    (tmp_path / "a.mp3").write_bytes(b"".join(path.read_bytes() for path in whole))
+    _, samples = decode_here(tmp_path / "a.mp3", Channels.SPLIT)
+    assert [round(loudest_hz(channel[8_000:24_000])) for channel in samples.T] == kept
+    assert [round(loudest_hz(channel[-24_000:-8_000])) for channel in samples.T] == [700] * first
+
+
 @pytest.mark.parametrize("channels", [3, 5, 8])
 def test_more_than_two_channels_are_mixed_and_not_split(decode_here, tmp_path, channels):
     (tmp_path / "a.wav").write_bytes(wav_bytes(pcm(tone(1.0, channels=channels)), channels=channels))
