@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.decode_report import Tally
 from pipeline.errors import UnsupportedChannelLayout
 from pipeline.media import Source
+from pipeline.media_clock import Clock
 from pipeline.media_limits import check_channels, check_rate
 from pipeline.timeline import SAMPLING_RATE, Channels, Samples
 
@@ -30,9 +31,15 @@ def decode(source: Source, channels: Channels, tally: Tally) -> Iterator[Samples
 
 
 def _resampled(source: Source, tally: Tally) -> Iterator[Samples]:
-    """Yield ``(samples, source channels)`` at 16 kHz."""
+    """Yield ``(samples, source channels)`` at 16 kHz, with silence where the file says that nothing was recorded."""
     chain: _Chain | None = None
+    clock = Clock(source.origin_seconds, source.declared_seconds)
     for frame in _frames(source, tally):
+        if silence := clock.silence_before(frame.time, frame.samples, frame.sample_rate):
+            if chain is not None:
+                yield from chain.finish()
+            chain = None
+            yield from _silence(silence, frame.layout.nb_channels)
         if chain is None or not chain.takes(frame):
             if chain is not None:
                 yield from chain.finish()
@@ -40,6 +47,12 @@ def _resampled(source: Source, tally: Tally) -> Iterator[Samples]:
         yield from chain.push(frame)
     if chain is not None:
         yield from chain.finish()
+
+
+def _silence(samples: int, channels: int) -> Iterator[Samples]:
+    check_channels(channels)
+    for start in range(0, samples, SAMPLING_RATE):
+        yield np.zeros((min(SAMPLING_RATE, samples - start), channels), np.int16)
 
 
 def _frames(source: Source, tally: Tally) -> Iterator[av.AudioFrame]:
