@@ -75,7 +75,8 @@ def annotate(task: str, parts: Iterable[Part], data: dict[str, Any] | None = Non
     for part in parts:
         for one in (part.parsed or {}).get("items", ()):
             place = part.place(one["start_sample"], one["end_sample"])
-            if place is None or not has_letters(one["text"]):
+            is_chosen = one["text"] and one["text"] == one["label"]  # such as "+", where one may say so
+            if place is None or not (is_chosen or has_letters(one["text"])):
                 continue
             found.append(
                 Annotation(

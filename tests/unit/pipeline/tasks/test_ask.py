@@ -171,6 +171,15 @@ def test_one_answer_of_several_chunks_weighs_the_choices_as_they_do_on_average()
     assert (one.end_sample, one.data["choices"]) == (40, {"yes": 0.825, "no": 0.175})
 
 
+def test_a_choice_without_a_letter_is_an_answer_as_any_other() -> None:
+    options = {"question": QUESTION, "choices": ["+", "-"]}
+    parsed = hear("ask", Scripted(likely={"+": 0.1, "-": 0.9}), HeardChunk(10), **options)
+    found = stitch("ask", options, [Part(0, 0, 0, 10, 0, 10, parsed=parsed)])
+    assert [(one.label, one.text) for one in found.annotations] == [("-", "-")]
+    assert found.summary is not None
+    assert (found.summary.label, found.summary.confidence) == ("-", 1.0)
+
+
 def test_an_answer_keeps_how_sure_it_was() -> None:
     (one,) = hear("ask", answer("yes", logprobs=(-0.25,)), question=QUESTION)["items"]
     assert one["avg_logprob"] == -0.25
