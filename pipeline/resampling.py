@@ -34,12 +34,18 @@ def _resampled(source: Source, tally: Tally) -> Iterator[Samples]:
     """Yield ``(samples, source channels)`` at 16 kHz, with silence where the file says that nothing was recorded."""
     chain: _Chain | None = None
     clock = Clock(source.origin_seconds, source.declared_seconds)
+    errors = 0
     for frame in _frames(source, tally):
         if silence := clock.silence_before(frame.time, frame.samples, frame.sample_rate):
             if chain is not None:
                 yield from chain.finish()
             chain = None
+            if tally.decode_errors > errors:
+                tally.lost_samples += silence
+            else:
+                tally.gap_samples += silence
             yield from _silence(silence, frame.layout.nb_channels)
+        errors = tally.decode_errors
         if chain is None or not chain.takes(frame):
             if chain is not None:
                 yield from chain.finish()
