@@ -16,7 +16,7 @@ from pipeline.errors import (
     UnsupportedOrCorrupt,
     invalid_audio,
 )
-from pipeline.timeline import MIN_RECORDING_SAMPLES, SAMPLING_RATE
+from pipeline.timeline import MIN_RECORDING_SAMPLES, SAMPLING_RATE, to_ms
 
 COMPLETE_SHARE = 0.95  # of the declared length: what is shorter is cut off
 HEARABLE_SHARE = 0.5  # of the declared length: what is shorter and damaged is refused
@@ -59,6 +59,8 @@ class Tally:
     source_values: int = 0  # of float formats, all channels
     non_finite_values: int = 0
     samples: int = 0  # of one channel, at 16 kHz
+    gap_samples: int = 0  # of them silence where the file says that nothing was recorded
+    lost_samples: int = 0  # of them silence where packets would not decode
     channel_energy: float = 0.0  # sum of squares, the mean over the channels; full scale is 1
     mix_energy: float = 0.0
 
@@ -88,6 +90,11 @@ def judge(media: Media, tally: Tally, max_samples: int) -> tuple[AudioWarning, .
     warnings = [_length_warning(media, tally)]
     if tally.decode_errors:
         warnings.append(AudioWarning("decode_errors", f"{tally.decode_errors} packets would not decode"))
+    if tally.gap_samples:
+        gaps = tally.gap_samples / SAMPLING_RATE
+        warnings.append(
+            AudioWarning("gaps", f"{gaps:.2f} s without sound by the file's own times, now silence")
+        )
     if tally.non_finite_values > NON_FINITE_SHARE * tally.source_values:
         share = tally.non_finite_values / tally.source_values
         warnings.append(
@@ -121,10 +128,10 @@ def _refuse(media: Media, tally: Tally, max_samples: int) -> None:
     if tally.source_values and tally.non_finite_values == tally.source_values:
         raise InvalidSamples("not one sample is a finite number")
     if tally.samples < MIN_RECORDING_SAMPLES:
-        raise TooShort(f"the recording has {tally.samples / SAMPLING_RATE:.3f} s: 0.1 s is the least")
+        raise TooShort(f"the recording has {to_ms(tally.samples)} ms: 100 ms are the least")
     if _is_damaged(tally) and _share(media, tally) < HEARABLE_SHARE:
         raise CorruptAudio(
-            f"declared {media.declared_seconds:.2f} s, of which {tally.samples / SAMPLING_RATE:.2f} s decoded, with "
+            f"declared {media.declared_seconds:.2f} s, of which {_heard_seconds(tally):.2f} s decoded, with "
             f"{tally.decode_errors} bad packets"
         )
 
@@ -133,7 +140,7 @@ def _length_warning(media: Media, tally: Tally) -> AudioWarning | None:
     """Compare lengths: within 1 s or 1 % is what padding and rounding explain, in a short file 5 %."""
     if media.declared_seconds is None:
         return None
-    decoded = tally.samples / SAMPLING_RATE
+    decoded = _heard_seconds(tally)
     missing = media.declared_seconds - decoded
     text = f"declared {media.declared_seconds:.2f} s, decoded {decoded:.2f} s"
     if is_cut_off(media, tally) or missing > _tolerance(media.declared_seconds):
@@ -145,7 +152,7 @@ def _length_warning(media: Media, tally: Tally) -> AudioWarning | None:
 
 def is_cut_off(media: Media, tally: Tally) -> bool:
     """Say whether so much is missing that the recording counts as partial."""
-    missing = (media.declared_seconds or 0.0) - tally.samples / SAMPLING_RATE
+    missing = (media.declared_seconds or 0.0) - _heard_seconds(tally)
     return _share(media, tally) < COMPLETE_SHARE and missing > 0.25
 
 
@@ -156,7 +163,12 @@ def _tolerance(declared_seconds: float) -> float:
 def _share(media: Media, tally: Tally) -> float:
     if not media.declared_seconds:
         return 1.0
-    return tally.samples / SAMPLING_RATE / media.declared_seconds
+    return _heard_seconds(tally) / media.declared_seconds
+
+
+def _heard_seconds(tally: Tally) -> float:
+    """Return how much there is without what was lost."""
+    return (tally.samples - tally.lost_samples) / SAMPLING_RATE
 
 
 def _is_damaged(tally: Tally) -> bool:

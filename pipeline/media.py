@@ -41,6 +41,8 @@ CODECS = (
     "pcm_s24le,pcm_s24be,pcm_s32le,pcm_s32be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be"
 )
 
+STAMPED_FORMATS = ("mov", "matroska", "asf")  # which say of each packet when it is heard
+
 _OPEN_OPTIONS = {
     "format_whitelist": FORMATS,
     "codec_whitelist": CODECS,  # for the decoders that probing starts; the stream's own is set apart
@@ -54,13 +56,17 @@ _READ_BYTES = 256 * 1024
 
 @dataclass(frozen=True)
 class Source:
-    """An opened file: its container, the chosen stream, and what the header says."""
+    """An opened file: its container, the chosen stream, and what the header says.
+
+    ``origin_seconds`` is where the file's clock starts, None where it has none: its times are what the samples count.
+    """
 
     container: av.container.InputContainer
     stream: av.audio.AudioStream
     codec: str
     audio_streams: int
     declared_seconds: float | None
+    origin_seconds: float | None = None
 
 
 def open_audio(file: BinaryIO) -> Source:
@@ -81,8 +87,11 @@ def open_audio(file: BinaryIO) -> Source:
     codec = _allow_codec(stream)
     _check_layout(stream)
     estimated = "Estimating duration from bitrate" in logs
-    declared = cut_wav_seconds if cut_wav_seconds or estimated else _declared_seconds(container, stream)
-    return Source(container, stream, codec, len(streams), declared)
+    origin = _origin_seconds(container)
+    declared = (
+        cut_wav_seconds if cut_wav_seconds or estimated else _declared_seconds(container, stream, origin)
+    )
+    return Source(container, stream, codec, len(streams), declared, origin)
 
 
 def describe(source: Source) -> Media:
@@ -149,12 +158,22 @@ def _check_layout(stream: av.audio.AudioStream) -> None:
     check_channels(context.layout.nb_channels)
 
 
-def _declared_seconds(container: av.container.InputContainer, stream: av.audio.AudioStream) -> float | None:
-    """Return the length of the stream as its header has it; of the container only when nothing else is in it."""
+def _origin_seconds(container: av.container.InputContainer) -> float | None:
+    if container.format.name.partition(",")[0] not in STAMPED_FORMATS:
+        return None
+    return (container.start_time or 0) / av.time_base
+
+
+def _declared_seconds(
+    container: av.container.InputContainer, stream: av.audio.AudioStream, origin_seconds: float | None
+) -> float | None:
+    """Return where the stream ends as its header has it; the container only when nothing else is in it."""
     if stream.duration is not None and stream.time_base is not None:
-        return float(stream.duration * stream.time_base)
+        start = 0 if origin_seconds is None else (stream.start_time or 0) * stream.time_base
+        return float(start + stream.duration * stream.time_base) - (origin_seconds or 0.0)
     if clock := stream.metadata.get("DURATION"):  # Matroska: 00:00:03.021000000
-        return _clock_seconds(clock)
+        seconds = _clock_seconds(clock)
+        return None if seconds is None else seconds - (origin_seconds or 0.0)
     if container.duration is not None and len(container.streams) == 1:
         return float(Fraction(container.duration, av.time_base))
     return None

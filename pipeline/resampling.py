@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pipeline.decode_report import Tally
 from pipeline.errors import UnsupportedChannelLayout
 from pipeline.media import Source
+from pipeline.media_clock import Clock
 from pipeline.media_limits import check_channels, check_rate
 from pipeline.timeline import SAMPLING_RATE, Channels, Samples
 
@@ -26,13 +27,25 @@ def decode(source: Source, channels: Channels, tally: Tally) -> Iterator[Samples
     for block in _resampled(source, tally):
         if not timeline_channels:
             timeline_channels = _timeline_channels(block.shape[1], channels)
-        yield _to_timeline(block, channels, timeline_channels, tally)
+        yield _to_timeline(block, timeline_channels, tally)
 
 
 def _resampled(source: Source, tally: Tally) -> Iterator[Samples]:
-    """Yield ``(samples, source channels)`` at 16 kHz."""
+    """Yield ``(samples, source channels)`` at 16 kHz, with silence where the file says that nothing was recorded."""
     chain: _Chain | None = None
+    clock = Clock(source.origin_seconds, source.declared_seconds)
+    errors = 0
     for frame in _frames(source, tally):
+        if silence := clock.silence_before(frame.time, frame.samples, frame.sample_rate):
+            if chain is not None:
+                yield from chain.finish()
+            chain = None
+            if tally.decode_errors > errors:
+                tally.lost_samples += silence
+            else:
+                tally.gap_samples += silence
+            yield from _silence(silence, frame.layout.nb_channels)
+        errors = tally.decode_errors
         if chain is None or not chain.takes(frame):
             if chain is not None:
                 yield from chain.finish()
@@ -40,6 +53,12 @@ def _resampled(source: Source, tally: Tally) -> Iterator[Samples]:
         yield from chain.push(frame)
     if chain is not None:
         yield from chain.finish()
+
+
+def _silence(samples: int, channels: int) -> Iterator[Samples]:
+    check_channels(channels)
+    for start in range(0, samples, SAMPLING_RATE):
+        yield np.zeros((min(SAMPLING_RATE, samples - start), channels), np.int16)
 
 
 def _frames(source: Source, tally: Tally) -> Iterator[av.AudioFrame]:
@@ -135,16 +154,16 @@ def _timeline_channels(source_channels: int, channels: Channels) -> int:
     return source_channels
 
 
-def _to_timeline(block: Samples, channels: Channels, timeline_channels: int, tally: Tally) -> Samples:
+def _to_timeline(block: Samples, timeline_channels: int, tally: Tally) -> Samples:
     """Average or keep the channels of ``(samples, source channels)``; counts samples and energies."""
     tally.samples += len(block)
     if block.shape[1] == timeline_channels:
         return block
-    if channels is Channels.SPLIT:  # the stream changed its mind: mono after stereo is on both sides
-        return np.ascontiguousarray(np.resize(block, (len(block), timeline_channels)))
+    if block.shape[1] == 1:  # the stream changed its mind: mono after stereo is on both sides
+        return np.repeat(block, timeline_channels, axis=1)
     wide = block.astype(np.float32) / 32_768
     mix = wide.mean(axis=1, keepdims=True)
     tally.channel_energy += float(np.square(wide).sum(dtype=np.float64)) / block.shape[1]
     tally.mix_energy += float(np.square(mix).sum(dtype=np.float64))
     rounded: Samples = np.rint(mix * 32_768).astype(np.int16)
-    return rounded
+    return np.repeat(rounded, timeline_channels, axis=1)

@@ -168,8 +168,14 @@ class Ask(Task[AskOptions]):
         return parsed_items([item(window, text, as_label(text), answer=answer, flags=flags)])
 
     def merge(self, parts: Sequence[Part], options: AskOptions) -> Findings:
-        """Join equal neighbours; the recording's answer is the one that holds longest."""
-        found = join_equal(annotate(self.name, parts, {"question": options.question}))
+        """Join equal neighbours, each turn apart; the recording's answer is the one that holds longest."""
+        said = annotate(self.name, parts, {"question": options.question})
+        turns = {one.data.get("turn", 0) for one in said}
+        found = [
+            one
+            for turn in sorted(turns)
+            for one in join_equal([one for one in said if one.data.get("turn", 0) == turn])
+        ]
         return Findings(annotations=tuple(found), summary=vote(found))
 
 

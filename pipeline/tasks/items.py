@@ -75,7 +75,8 @@ def annotate(task: str, parts: Iterable[Part], data: dict[str, Any] | None = Non
     for part in parts:
         for one in (part.parsed or {}).get("items", ()):
             place = part.place(one["start_sample"], one["end_sample"])
-            if place is None or not has_letters(one["text"]):
+            is_chosen = one["text"] and one["text"] == one["label"]  # such as "+", where one may say so
+            if place is None or not (is_chosen or has_letters(one["text"])):
                 continue
             found.append(
                 Annotation(
@@ -96,7 +97,8 @@ def annotate(task: str, parts: Iterable[Part], data: dict[str, Any] | None = Non
 def join_equal(found: Sequence[Annotation]) -> list[Annotation]:
     """Join annotations of a channel that say the same and meet: what lasts over chunks is one finding.
 
-    ``avg_logprob`` becomes the mean weighted by length; what else is in ``data`` is the first one's.
+    How sure it is (``avg_logprob``, ``probability``, each of the ``choices``) becomes the mean weighted by length; what
+    else is in ``data`` is the first one's.
     """
     joined: list[Annotation] = []
     by_place = sorted(found, key=lambda one: (one.channel, one.label or "", one.text, one.start_sample))
@@ -115,13 +117,6 @@ def _joined(run: Sequence[Annotation]) -> Annotation:
     first = run[0]
     if len(run) == 1:
         return first
-    known = [
-        (one.data["avg_logprob"], one.end_sample - one.start_sample)
-        for one in run
-        if one.data.get("avg_logprob") is not None
-    ]
-    weight = sum(length for _, length in known)
-    mean = sum(value * length for value, length in known) / weight if weight else None
     return Annotation(
         task=first.task,
         channel=first.channel,
@@ -130,9 +125,33 @@ def _joined(run: Sequence[Annotation]) -> Annotation:
         end_sample=max(one.end_sample for one in run),
         label=first.label,
         text=first.text,
-        data={**first.data, "avg_logprob": mean},
+        data={**first.data, **_sureness(run)},
         flags=tuple(dict.fromkeys(flag for one in run for flag in one.flags)),
     )
+
+
+def _sureness(run: Sequence[Annotation]) -> dict[str, Any]:
+    """Return what the data of a joined finding say of how sure it is."""
+    lengths = [one.end_sample - one.start_sample for one in run]
+    sure: dict[str, Any] = {"avg_logprob": _mean([one.data.get("avg_logprob") for one in run], lengths)}
+    if "probability" in run[0].data:
+        sure["probability"] = _share([one.data["probability"] for one in run], lengths)
+    if choices := run[0].data.get("choices"):
+        sure["choices"] = {
+            choice: _share([one.data["choices"][choice] for one in run], lengths) for choice in choices
+        }
+    return sure
+
+
+def _mean(values: Sequence[float | None], lengths: Sequence[int]) -> float | None:
+    """Return the mean of the values that are known, weighted by length; None where none is."""
+    known = [(value, length) for value, length in zip(values, lengths, strict=True) if value is not None]
+    weight = sum(length for _, length in known)
+    return sum(value * length for value, length in known) / weight if weight else None
+
+
+def _share(values: Sequence[float], lengths: Sequence[int]) -> float:
+    return round(_mean(values, lengths) or 0.0, DIGITS)
 
 
 def vote(found: Sequence[Annotation]) -> Summary | None:

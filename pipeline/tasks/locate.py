@@ -2,27 +2,36 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import ClassVar, Literal
 
 from pydantic import Field, field_validator
 from pydantic_core import PydanticCustomError
 
 from pipeline.tasks.chat import converse
-from pipeline.tasks.findings import Annotation, Findings, Part, Segment, Summary, Word
+from pipeline.tasks.findings import (
+    SAMPLES_PER_SECOND,
+    Annotation,
+    Findings,
+    Part,
+    Segment,
+    Summary,
+    Word,
+)
 from pipeline.tasks.grounding import MAX_PLACES, grounding_question, read_places, words_inside
 from pipeline.tasks.parsed import Flag, confidence
 from pipeline.tasks.questions import HeardChunk, Hearing
 from pipeline.tasks.task import AnyLanguage, ModelKind, Task, TaskOptions
-from pipeline.tasks.text import visible
+from pipeline.tasks.text import SPOKEN_WORD, visible
 from pipeline.tasks.transcribe import WORD_TOKENS_PER_SECOND, Transcribe, TranscribeOptions
 from qwen_audio.tags import Prompt
 
 MAX_PHRASE_CHARACTERS = 200
-_SPOKEN = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+(?:'[^\W_\u3400-\u9fff]+)*")
+MAX_PAUSE_SAMPLES = (
+    2 * SAMPLES_PER_SECOND
+)  # between two words of a phrase: what lies further apart is not one
 
 
 class LocateOptions(TaskOptions):
@@ -31,7 +40,8 @@ class LocateOptions(TaskOptions):
     phrase: str = Field(
         min_length=1,
         max_length=MAX_PHRASE_CHARACTERS,
-        description="The word or phrase to find, as it is spoken; case and punctuation do not matter.",
+        description="The word or phrase to find, as it is spoken, with pauses of 2 s at most; case and punctuation do "
+        "not matter.",
         examples=["thank you"],
     )
     language: AnyLanguage = Field("auto", description="The language that is spoken; `auto` asks the model.")
@@ -126,7 +136,7 @@ class Locate(Task[LocateOptions]):
 def spoken_form(text: str) -> tuple[str, ...]:
     """Return the words of a text as they are compared: Chinese, which is timed by character, character by character."""
     plain = unicodedata.normalize("NFC", text).casefold().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    return tuple(_SPOKEN.findall(plain))
+    return tuple(SPOKEN_WORD.findall(plain))
 
 
 def _as_transcript(options: LocateOptions) -> TranscribeOptions:
@@ -141,7 +151,10 @@ def _matches(
     said = tuple(piece for piece, _ in pieces)
     for start in _places_of(wanted, said):
         first, last = pieces[start][1], pieces[start + len(wanted) - 1][1]
-        yield _annotation(channel, words[first : last + 1], phrase)
+        run = words[first : last + 1]
+        pauses = (right.start_sample - left.end_sample for (left, _), (right, _) in pairwise(run))
+        if max(pauses, default=0) <= MAX_PAUSE_SAMPLES:
+            yield _annotation(channel, run, phrase)
 
 
 def _places_of(wanted: tuple[str, ...], said: tuple[str, ...]) -> Iterator[int]:

@@ -18,6 +18,9 @@ INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co"})
 
 UNSPACED_LANGUAGES = frozenset({"zh"})
 
+SPOKEN_WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+(?:'[^\W_\u3400-\u9fff]+)*")
+"""A word as it is timed and compared: of Chinese, each character."""
+
 
 def has_control_token(text: str) -> bool:
     """Say whether a control token stands in the text."""
@@ -54,3 +57,8 @@ def join_words(words: Iterable[str], language: str) -> str:
 def has_letters(text: str) -> bool:
     """Say whether the text holds a letter or a digit of any script."""
     return any(character.isalnum() for character in text)
+
+
+def count_words(text: str, language: str) -> int:
+    """Return how many words a text has: in Chinese characters, as where each has its time, else between spaces."""
+    return len(SPOKEN_WORD.findall(text) if language in UNSPACED_LANGUAGES else text.split())

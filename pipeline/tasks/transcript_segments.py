@@ -11,7 +11,7 @@ from pipeline.tasks.guards import compression_ratio
 from pipeline.tasks.language_votes import smooth
 from pipeline.tasks.parsed import DIGITS, Flag
 from pipeline.tasks.seams import settle
-from pipeline.tasks.text import has_letters, join_words
+from pipeline.tasks.text import count_words, has_letters, join_words
 from pipeline.tasks.utterances import utterances
 
 
@@ -118,7 +118,7 @@ def summary_of(segments: Sequence[Segment]) -> Summary:
         confidence=round(spoken[label] / total, DIGITS) if label is not None and total else None,
         data={
             "segments": len(segments),
-            "words": sum(len(one.words) or len(one.text.split()) for one in segments),
+            "words": sum(len(one.words) or count_words(one.text, one.language) for one in segments),
             "spoken_ms": milliseconds(total),
             "spoken_ms_by_language": {code: milliseconds(value) for code, value in sorted(spoken.items())},
         },

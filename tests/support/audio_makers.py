@@ -86,18 +86,35 @@ def pcm(wave: Wave) -> bytes:
     return np.rint(wave * 32_767).astype("<i2").tobytes()
 
 
-def encode(path: Path, wave: Wave, sampling_rate: int, codec: str, **options: str) -> Path:
-    """Encode ``wave`` into the container that the suffix of ``path`` names."""
+def _in_place(sample: int) -> int:
+    return sample
+
+
+def encode(
+    path: Path,
+    wave: Wave,
+    sampling_rate: int,
+    codec: str,
+    moved: Callable[[int], int] = _in_place,
+    **options: str,
+) -> Path:
+    """Encode ``wave`` into the container that the suffix of ``path`` names, each frame stamped as ``moved`` says."""
     layout = {1: "mono", 2: "stereo", 3: "2.1", 6: "5.1"}[wave.shape[1]]
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=sampling_rate, layout=layout, options=options)
         if codec == "wmav2":  # has no default
             stream.bit_rate = 128_000
-        _encode(container, stream, wave, sampling_rate, layout)
+        _encode(container, stream, wave, sampling_rate, layout, moved)
     return path
 
 
-def film(path: Path, wave: Wave | None, sampling_rate: int = 16_000, frames: int = 25) -> Path:
+def film(
+    path: Path,
+    wave: Wave | None,
+    sampling_rate: int = 16_000,
+    frames: int = 25,
+    moved: Callable[[int], int] = _in_place,
+) -> Path:
     """Encode a tiny MPEG-4 film of one second, with sound unless ``wave`` is None."""
     with av.open(str(path), "w") as container:
         video = container.add_stream("mpeg4", rate=25, width=32, height=32, pix_fmt="yuv420p")
@@ -109,7 +126,7 @@ def film(path: Path, wave: Wave | None, sampling_rate: int = 16_000, frames: int
             container.mux(video.encode(picture))
         container.mux(video.encode(None))
         if sound is not None and wave is not None:
-            _encode(container, sound, wave, sampling_rate, "mono")
+            _encode(container, sound, wave, sampling_rate, "mono", moved)
     return path
 
 
@@ -122,7 +139,14 @@ def several_streams(path: Path, waves: list[Wave], sampling_rate: int = 16_000) 
     return path
 
 
-def _encode(container, stream, wave: Wave, sampling_rate: int, layout: str) -> None:
+def _encode(
+    container,
+    stream,
+    wave: Wave,
+    sampling_rate: int,
+    layout: str,
+    moved: Callable[[int], int] = _in_place,
+) -> None:
     fifo = av.AudioFifo()
     resampler = av.AudioResampler(format=stream.codec_context.format, layout=layout, rate=sampling_rate)
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(wave.reshape(1, -1)), format="flt", layout=layout)
@@ -133,7 +157,7 @@ def _encode(container, stream, wave: Wave, sampling_rate: int, layout: str) -> N
     size = stream.codec_context.frame_size or 4_096
     position = 0
     while (piece := fifo.read(size, partial=True)) is not None:
-        piece.pts = position
+        piece.pts = moved(position)
         position += piece.samples
         container.mux(stream.encode(piece))
     container.mux(stream.encode(None))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 
+import av
 import numpy as np
 import pytest
 from support.audio_makers import encode, film, noise, pcm, several_streams, tone, wav_bytes
@@ -61,6 +62,79 @@ def test_a_recording_keeps_its_length_and_its_pitch(decode_here, tmp_path, suffi
     assert not decoding.truncated
 
 
+GAPPED = [(".webm", "libopus"), (".mkv", "flac"), (".m4a", "aac")]
+
+
+@pytest.mark.parametrize(("suffix", "codec"), GAPPED)
+@pytest.mark.parametrize("channels", [Channels.MIX, Channels.SPLIT])
+def test_where_a_file_says_that_nothing_was_recorded_there_is_silence(
+    decode_here, tmp_path, suffix, codec, channels
+):
+    def paused(sample: int) -> int:
+        return sample + (0 if sample < 48_000 else 4 * 48_000)
+
+    path = encode(tmp_path / f"a{suffix}", tone(3.0, 48_000, channels=2), 48_000, codec, moved=paused)
+    decoding, samples = decode_here(path, channels)
+    assert codes(decoding) == ["gaps"]
+    assert not decoding.truncated
+    assert abs(len(samples) / 16_000 - 7.0) < 0.1
+    assert abs(decoding.media.declared_seconds - 7.0) < 0.1
+    seconds = [np.abs(samples[at * 16_000 + 3_200 : at * 16_000 + 12_800]).max() for at in range(7)]
+    assert [loudest > 1_000 for loudest in seconds] == [True, False, False, False, False, True, True]
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+def test_sound_that_begins_behind_its_film_keeps_its_place(decode_here, tmp_path, suffix):
+    path = film(tmp_path / f"a{suffix}", tone(2.0), moved=lambda sample: sample + 3 * 16_000)
+    decoding, samples = decode_here(path)
+    assert codes(decoding) == ["gaps"]
+    assert abs(len(samples) / 16_000 - 5.0) < 0.2
+    assert abs(np.flatnonzero(np.abs(samples[:, 0]) > 1_000)[0] / 16_000 - 3.0) < 0.1
+
+
+@pytest.mark.parametrize(("suffix", "codec"), GAPPED)
+def test_a_recording_whose_clock_does_not_start_at_0_begins_with_its_sound(
+    decode_here, tmp_path, suffix, codec
+):
+    path = encode(
+        tmp_path / f"a{suffix}", tone(3.0, 48_000), 48_000, codec, moved=lambda sample: sample + 60 * 48_000
+    )
+    decoding, samples = decode_here(path)
+    assert codes(decoding) == []
+    assert abs(len(samples) / 16_000 - 3.0) < 0.1
+
+
+def test_packets_that_do_not_decode_leave_silence_in_their_place(decode_here, tmp_path):
+    path = encode(tmp_path / "a.mkv", tone(4.0, 48_000), 48_000, "aac")
+    whole = bytearray(path.read_bytes())
+    third = len(whole) // 3
+    with av.open(str(path)) as container:
+        packets = [(packet.pos, packet.size) for packet in container.demux() if packet.size]
+    for position, size in packets:
+        if third < position < 2 * third:
+            start = whole.index(b"\x81", position)
+            whole[start + 4 : position + size] = b"\xff" * (position + size - start - 4)
+    path.write_bytes(whole)
+    decoding, samples = decode_here(path)
+    assert "decode_errors" in codes(decoding)
+    assert "gaps" not in codes(decoding)
+    assert decoding.truncated
+    assert abs(len(samples) / 16_000 - 4.0) < 0.1
+
+
+def test_a_gap_beyond_what_the_file_declares_is_not_believed(decode_here, tmp_path, monkeypatch):
+    path = encode(
+        tmp_path / "a.mkv",
+        tone(3.0),
+        16_000,
+        "flac",
+        moved=lambda sample: sample * (1 if sample < 16_000 else 9),
+    )
+    monkeypatch.setattr("pipeline.media._declared_seconds", lambda *_: 3.0)
+    _, samples = decode_here(path)
+    assert abs(len(samples) / 16_000 - 3.0) < 0.1
+
+
 def test_samples_at_16_khz_come_through_untouched(decode_file, tmp_path):
     wave = pcm(noise(1.0))
     (tmp_path / "a.wav").write_bytes(wav_bytes(wave))
@@ -90,6 +164,20 @@ def test_split_keeps_two_channels_apart(decode_file, tmp_path):
 def test_split_of_a_mono_recording_is_one_channel(decode_here, tmp_path):
     (tmp_path / "a.wav").write_bytes(wav_bytes(pcm(tone(1.0))))
     assert decode_here(tmp_path / "a.wav", Channels.SPLIT)[0].channel_count == 1
+
+
+@pytest.mark.parametrize(("first", "then", "kept"), [(2, 1, [440, 1_000]), (1, 2, [440])])
+def test_a_split_recording_keeps_its_channels_when_their_number_changes(
+    decode_here, tmp_path, first, then, kept
+):
+    """What is mono for a while is on all channels, and what becomes stereo too late is mixed."""
+    before = np.hstack([tone(2.0, hz=hz) for hz in (440, 1_000)[:first]])
+    parts = [before, tone(2.0, hz=700, channels=then)]
+    whole = [encode(tmp_path / f"{i}.mp3", part, 16_000, "libmp3lame") for i, part in enumerate(parts)]
+    (tmp_path / "a.mp3").write_bytes(b"".join(path.read_bytes() for path in whole))
+    _, samples = decode_here(tmp_path / "a.mp3", Channels.SPLIT)
+    assert [round(loudest_hz(channel[8_000:24_000])) for channel in samples.T] == kept
+    assert [round(loudest_hz(channel[-24_000:-8_000])) for channel in samples.T] == [700] * first
 
 
 @pytest.mark.parametrize("channels", [3, 5, 8])

@@ -54,6 +54,13 @@ def test_damage_is_counted_and_with_less_than_half_left_refused():
     assert verdict(49, 100, decode_errors=5) == (["truncated", "decode_errors"], True)
 
 
+def test_silence_in_place_of_lost_packets_is_no_sound_and_that_of_a_pause_is_said():
+    lost = {"decode_errors": 300, "lost_samples": 40 * 16_000}
+    assert verdict(100, 100, **lost) == (["truncated", "decode_errors"], True)
+    assert verdict(100, 100, decode_errors=300, lost_samples=51 * 16_000) == "corrupt_audio"
+    assert verdict(100, 100, gap_samples=60 * 16_000) == (["gaps"], False)
+
+
 @pytest.mark.parametrize(
     ("container", "code"), [("mp3", "unsupported_or_corrupt"), ("mov,mp4,m4a,3gp,3g2,mj2", "corrupt_audio")]
 )

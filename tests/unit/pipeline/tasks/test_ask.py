@@ -13,7 +13,10 @@ from pydantic import ValidationError
 from support.hearings import Scripted, answer, hear, recording
 from support.model_talk import TAG_TEXTS
 
+from pipeline.stitching import stitch
 from pipeline.tasks import get_task
+from pipeline.tasks.findings import Part
+from pipeline.tasks.questions import HeardChunk
 from pipeline.tasks.requests import validate_request
 from qwen_audio.answers import Answer, FinishReason
 from qwen_audio.tags import Prompt, Tag
@@ -153,6 +156,28 @@ def test_the_recording_answers_what_holds_longest_and_names_the_question() -> No
     ]
     assert findings.summary is not None
     assert (findings.summary.label, findings.summary.confidence) == ("yes", 0.6667)
+
+
+def test_one_answer_of_several_chunks_weighs_the_choices_as_they_do_on_average() -> None:
+    options = {"question": QUESTION, "choices": ["yes", "no"]}
+
+    def heard(index: int, start: int, end: int, yes: float) -> Part:
+        model = Scripted(likely={"yes": yes, "no": 1 - yes})
+        parsed = hear("ask", model, HeardChunk(end - start), **options)
+        return Part(0, index, start, end, start, end, parsed=parsed)
+
+    parts = [heard(0, 0, 30, 0.9), heard(1, 30, 40, 0.6)]
+    (one,) = stitch("ask", options, parts).annotations
+    assert (one.end_sample, one.data["choices"]) == (40, {"yes": 0.825, "no": 0.175})
+
+
+def test_a_choice_without_a_letter_is_an_answer_as_any_other() -> None:
+    options = {"question": QUESTION, "choices": ["+", "-"]}
+    parsed = hear("ask", Scripted(likely={"+": 0.1, "-": 0.9}), HeardChunk(10), **options)
+    found = stitch("ask", options, [Part(0, 0, 0, 10, 0, 10, parsed=parsed)])
+    assert [(one.label, one.text) for one in found.annotations] == [("-", "-")]
+    assert found.summary is not None
+    assert (found.summary.label, found.summary.confidence) == ("-", 1.0)
 
 
 def test_an_answer_keeps_how_sure_it_was() -> None:

@@ -34,6 +34,19 @@ def test_each_turn_sees_what_was_said_before() -> None:
     assert [one["data"]["turn"] for one in parsed["items"]] == [0, 1]
 
 
+def test_turns_that_are_answered_alike_are_a_row_each_and_in_their_order() -> None:
+    def stitched(*said: str) -> list[tuple[str, str, int]]:
+        parsed = hear("ask", Scripted(said), question="rain?", form="free", follow_ups=["wind?"])
+        parts = [
+            Part(0, i, *(place := (i * SECOND, (i + 1) * SECOND)), *place, parsed=parsed) for i in (0, 1)
+        ]
+        found = stitch("ask", {"question": "rain?", "form": "free", "follow_ups": ["wind?"]}, parts)
+        return [(one.data["question"], one.text, one.end_sample // SECOND) for one in found.annotations]
+
+    assert stitched("Yes.", "Yes.") == [("rain?", "Yes.", 2), ("wind?", "Yes.", 2)]
+    assert stitched("Yes.", "No.") == [("rain?", "Yes.", 2), ("wind?", "No.", 2)]
+
+
 def test_a_question_about_other_recordings_names_them() -> None:
     other = str(uuid4())
     model = Scripted(["the same"])

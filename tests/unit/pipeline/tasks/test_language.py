@@ -104,6 +104,12 @@ def test_chunks_that_agree_are_one_finding() -> None:
     assert labels(found(german, german, None, german)) == [("de", 0, 20), ("de", 30, 40)]
 
 
+def test_one_finding_of_several_chunks_is_as_likely_as_they_are_on_average() -> None:
+    sure, half = {"de": 1.0, "en": 0.0}, {"de": 0.6, "en": 0.4}
+    (one,) = found(sure, half, half).annotations
+    assert one.data["probability"] == 0.7222  # of 0.8667, 0.7 and 0.6
+
+
 def test_one_doubtful_chunk_does_not_break_a_conversation() -> None:
     assert labels(found({"de": 0.9, "en": 0.1}, {"de": 0.45, "en": 0.55}, {"de": 0.9, "en": 0.1})) == [
         ("de", 0, 30)

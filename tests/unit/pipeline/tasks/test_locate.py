@@ -89,6 +89,12 @@ def test_a_phrase_that_only_two_chunks_together_say_is_found() -> None:
     assert places(find("thank you", "<|sil|><|9.50|>thank<|10.00|>", "you<|0.40|>")) == [(9.5, 10.4)]
 
 
+def test_words_far_apart_are_no_phrase() -> None:
+    assert places(find("thank you", "thank<|1.00|><|sil|><|3.00|>you<|3.50|>")) == [(0.0, 3.5)]
+    assert places(find("thank you", "thank<|1.00|><|sil|><|3.10|>you<|3.50|>")) == []
+    assert places(find("thank you", "thank<|1.00|>", "", "", "you<|0.40|>")) == []
+
+
 def test_channels_say_phrases_apart() -> None:
     said = find("thank you", "thank<|1.00|>", "you<|1.00|>", channels=(0, 1))
     assert said.annotations == ()
