@@ -15,12 +15,13 @@ from cli.errors import InvalidSource
 from cli.findings import read_findings
 from cli.sources import find_sources
 from cli.submission import (
-    NO_UPLOAD,
     Asked,
     check_dry,
     check_glob,
     dry_run_table,
+    rehearse,
     sources_table,
+    stand_in,
     uploaded,
 )
 from cli.tables import (
@@ -104,8 +105,9 @@ def submit(
     tasks = [parse_task(text) for text in task or ["transcribe"]]
     with open_client(api) as client:
         if any(isinstance(source, Path) for source in [*found, *lists]):
-            shape = [{"uri": NO_UPLOAD} for _ in found] + [{"manifest": NO_UPLOAD} for _ in lists]
-            client.dry_run(asked.body(shape, tasks))
+            shape = [uploaded(one, stand_in(one), None) for one in found]
+            shape += [{"manifest": stand_in(one)} for one in lists]
+            rehearse(client, asked.body(shape, tasks))
         named = [uploaded(one, uri, glob) for one, uri in zip(found, upload_all(client, found), strict=True)]
         named += [{"manifest": uri} for uri in upload_all(client, lists)]
         body = asked.body(named, tasks)
