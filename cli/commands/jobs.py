@@ -34,7 +34,7 @@ from cli.tables import (
     tasks_table,
 )
 from cli.terminal import err, our_name, out, plain, print_json, say
-from cli.watching import teller, watch_jobs
+from cli.watching import teller, wait_for
 from settings import load_settings
 
 Api = Annotated[str | None, typer.Option("--api", help="URL of the API; by default that of the settings.")]
@@ -121,7 +121,7 @@ def submit(
         if secret := (job.get("webhook") or {}).get("secret"):
             say(f"webhook {job['webhook']['id']} signs with {secret}, which is shown this once")
         if wait:
-            (job,) = watch_jobs(client, {job["id"]: "job"}, tell=tell)
+            job = wait_for(client, job, tell)
             _print_rows(client, job)
     if as_json:
         print_json(job)
