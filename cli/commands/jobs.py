@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -41,6 +42,14 @@ Api = Annotated[str | None, typer.Option("--api", help="URL of the API; by defau
 MOST_ROWS = 200  # of a job's recordings on a terminal
 MOST_LINES = 5  # of a manifest's bad lines
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+
+
+def an_id(value: str | None) -> str | None:
+    """Check an id that was given, which becomes part of a path; a line break around it is no matter."""
+    try:
+        return None if value is None else str(UUID(value.strip()))
+    except ValueError:
+        raise typer.BadParameter(f"an id is a UUID, and not {value!r}") from None
 
 
 def submit(
@@ -133,7 +142,9 @@ def submit(
 
 
 def status(
-    job_id: Annotated[str | None, typer.Argument(help="A job; without it, the newest jobs.")] = None,
+    job_id: Annotated[
+        str | None, typer.Argument(help="A job; without it, the newest jobs.", callback=an_id)
+    ] = None,
     limit: Annotated[int, typer.Option(help="How many jobs to list.", min=1, max=200)] = 20,
     as_json: AsJson = False,
     api: Api = None,
@@ -164,7 +175,9 @@ def status(
 
 
 def results(
-    job_or_recording_id: Annotated[str, typer.Argument(help="The id of a job or of a recording.")],
+    job_or_recording_id: Annotated[
+        str, typer.Argument(help="The id of a job or of a recording.", callback=an_id)
+    ],
     as_json: AsJson = False,
     api: Api = None,
 ) -> None:

@@ -442,3 +442,22 @@ def test_a_wrong_setting_is_named(run, monkeypatch):
     assert done.exit_code == 1
     assert "EARWITNESS_API_PORT" in done.stderr
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("status",), ("results",), ("failures",), ("cancel",), ("delete",), ("webhooks", "remove")],
+)
+@pytest.mark.parametrize("wrong", ["", "nope", "../webhooks", f"{JOB_ID}/old-secret", f"{JOB_ID}?x"])
+def test_what_is_no_id_reaches_no_path(run, api, command, wrong):
+    done = run(*command, wrong)
+
+    assert done.exit_code == 2
+    assert "an id is a UUID" in done.output
+    assert api.requests == []
+
+
+def test_an_id_may_come_with_a_line_break(run, api, job):
+    api.answers[f"POST /v1/jobs/{JOB_ID}/cancel"] = job("cancelled")
+
+    assert run("cancel", f" {JOB_ID.upper()}\n").exit_code == 0
