@@ -25,6 +25,7 @@ KeyHeader = Annotated[
     str | None,
     Header(
         alias=HEADER,
+        json_schema_extra={"minLength": 1, "maxLength": MOST_CHARACTERS},
         description="Any text of yours, up to 255 characters: a request that repeats it within a day gets the first "
         "answer again, and nothing is done twice.",
     ),
@@ -79,9 +80,9 @@ async def read_once(request: Request, services: Wired, tenant: Tenant, key: KeyH
     return Once(services, tenant, key, _digest(request, await request.body()))
 
 
-async def refuse_key(key: KeyHeader = None) -> None:
+async def refuse_key(request: Request) -> None:
     """Refuse the header where it means nothing, rather than let a client rely on it; raises ``InvalidField``."""
-    if key is not None:
+    if HEADER in request.headers:
         raise InvalidField(HEADER, "this route takes none: what is sent twice is stored twice, under two ids")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from python_multipart.exceptions import MultipartParseError
+from python_multipart.exceptions import FormParserError, MultipartParseError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
@@ -23,18 +23,21 @@ class FilePart:
     def __init__(self, request: Request) -> None:
         self._body = request.stream()
         self._found = _FoundFile()
-        self._parser = MultipartParser(
-            _boundary(request.headers.get("content-type", "")),
-            {
-                "on_part_begin": self._found.begin,
-                "on_header_field": self._found.header_name,
-                "on_header_value": self._found.header_value,
-                "on_header_end": self._found.header_end,
-                "on_headers_finished": self._found.headers_finished,
-                "on_part_data": self._found.data,
-                "on_end": self._found.end,
-            },
-        )
+        try:
+            self._parser = MultipartParser(
+                _boundary(request.headers.get("content-type", "")),
+                {
+                    "on_part_begin": self._found.begin,
+                    "on_header_field": self._found.header_name,
+                    "on_header_value": self._found.header_value,
+                    "on_header_end": self._found.header_end,
+                    "on_headers_finished": self._found.headers_finished,
+                    "on_part_data": self._found.data,
+                    "on_end": self._found.end,
+                },
+            )
+        except FormParserError as error:
+            raise InvalidField("content-type", f"this is no multipart form: {error}") from None
 
     async def open(self) -> str:
         """Return the file's name as the client wrote it, once it is known."""

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
+from api.idempotency import HEADER
 from api.problems import MEDIA_TYPE, Problem
 
 DESCRIPTION = """
@@ -31,13 +32,23 @@ KEYED: dict[int | str, dict[str, Any]] = {
 }
 
 
+_WITH_BODY = {
+    "400": "The body cannot be read: it is cut off, no UTF-8, or nested too deeply.",
+    "413": "The body is too large.",
+}
+_WITH_KEY = {"409": "A request with this idempotency key is under way; see Retry-After."}
+
+
 def operation_name(route: APIRoute) -> str:
     """Return a route's operation id: the name of its function."""
     return route.name
 
 
 def describe_problems(app: FastAPI) -> None:
-    """Let ``app.openapi`` show problems under the media type that they are sent with, and where a key is taken."""
+    """Let ``app.openapi`` show problems under the media type that they are sent with, and where a key is taken.
+
+    Problems that come with a body or an idempotency key are shown wherever there is one.
+    """
     plain = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -46,6 +57,7 @@ def describe_problems(app: FastAPI) -> None:
             schema["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
             for operations in schema["paths"].values():
                 for operation in operations.values():
+                    _add_common(operation)
                     _name_media_type(operation["responses"])
                     if {"401", "403"} & operation["responses"].keys():
                         operation["security"] = [{}, {"bearer": []}]  # {}: on loopback it goes without
@@ -59,3 +71,15 @@ def _name_media_type(responses: dict[str, Any]) -> None:
     for status, response in responses.items():
         if int(status) >= 400:
             response["content"] = {MEDIA_TYPE: response["content"]["application/json"]}
+
+
+def _add_common(operation: dict[str, Any]) -> None:
+    """Add the problems of what an operation takes; what its route says of the same status stays."""
+    parameters = {parameter["name"] for parameter in operation.get("parameters", ())}
+    common = {
+        **(_WITH_BODY if "requestBody" in operation else {}),
+        **(_WITH_KEY if HEADER in parameters else {}),
+    }
+    schema = {"application/json": {"schema": {"$ref": f"#/components/schemas/{Problem.__name__}"}}}
+    for status, description in common.items():
+        operation["responses"].setdefault(status, {"description": description, "content": dict(schema)})

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO, Self, cast
 
 import httpx
 
-from cli.errors import ApiProblem, ApiUnreachable, SourceNotFound
+from cli.errors import ApiProblem, ApiUnreachable, InvalidKey, SourceNotFound, Unsendable
 
 Json = dict[str, Any]
 Query = str | int | list[str]
@@ -35,10 +35,18 @@ class ApiClient:
         token: str | None = None,
     ) -> None:
         self.url = url.rstrip("/")
+        if token and not (token.isascii() and token.isprintable()):
+            raise InvalidKey(
+                "the key holds a line break or letters that no HTTP header can carry: "
+                "look at EARWITNESS_API_KEY and EARWITNESS_OPERATOR_TOKEN"
+            )
         headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._http = httpx.Client(
-            base_url=self.url, transport=transport, timeout=TIMEOUT_SECONDS, headers=headers
-        )
+        try:
+            self._http = httpx.Client(
+                base_url=self.url, transport=transport, timeout=TIMEOUT_SECONDS, headers=headers
+            )
+        except httpx.InvalidURL:
+            raise self._no_url() from None
 
     def __enter__(self) -> Self:
         return self
@@ -98,17 +106,29 @@ class ApiClient:
 
     def _ask(self, method: str, path: str, **content: Any) -> Json:
         try:
-            answer = self._http.request(method, path, **content)
+            request = self._http.build_request(method, path, **content)
+        except ValueError:  # of the encoders: bytes that are no UTF-8, infinity
+            raise Unsendable(
+                "what was asked cannot be sent: text has to be UTF-8, and numbers finite"
+            ) from None
+        try:
+            answer = self._http.send(request)
         except httpx.UnsupportedProtocol:
-            raise ApiUnreachable(f"{self.url} is no URL of an API: use http://HOST:PORT") from None
+            raise self._no_url() from None
         except httpx.TransportError as error:
             raise ApiUnreachable(
                 f"no answer from {self.url} ({type(error).__name__}): start the service with `earwitness up`, "
                 "or name another with --api URL"
             ) from None
-        if answer.is_success:
-            return cast("Json", answer.json() if answer.content else {})
-        raise ApiProblem(_problem(answer))
+        if not answer.is_success:
+            raise ApiProblem(_problem(answer))
+        found = _read(answer)
+        if found is None:
+            raise ApiProblem(_foreign(answer))
+        return found
+
+    def _no_url(self) -> ApiUnreachable:
+        return ApiUnreachable(f"{self.url} is no URL of an API: use http://HOST:PORT")
 
 
 class _CountedFile:
@@ -129,18 +149,33 @@ class _CountedFile:
         return self._file.fileno()
 
 
+def _read(answer: httpx.Response) -> Json | None:
+    """Return the object that was answered, empty where there was none; None for what the API never sends."""
+    try:
+        found = answer.json() if answer.content else None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    return {} if found is None else found if isinstance(found, dict) else None
+
+
 def _problem(answer: httpx.Response) -> Json:
     """Return the problem that the API sent, or one that says that something else answered."""
-    try:
-        problem = answer.json()
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        problem = None
-    if isinstance(problem, dict) and "code" in problem:
-        return problem
-    detail = f"{answer.url} answered with status {answer.status_code}: is it Earwitness?"
+    problem = _read(answer)
+    if problem is None or "code" not in problem or not _are_fields(problem.get("errors", [])):
+        return _foreign(answer)
+    return problem
+
+
+def _are_fields(errors: Any) -> bool:
+    return isinstance(errors, list) and all(
+        isinstance(error, dict) and {"field", "message"} <= error.keys() for error in errors
+    )
+
+
+def _foreign(answer: httpx.Response) -> Json:
     return {
         "status": answer.status_code,
         "title": "This is no answer of the API",
         "code": "foreign",
-        "detail": detail,
+        "detail": f"{answer.url} answered with status {answer.status_code}: is it Earwitness?",
     }

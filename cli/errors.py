@@ -33,6 +33,18 @@ class ApiProblem(CliError):
         super().__init__("\n".join([head, *(fields or [f"  {problem.get('detail', '')}"]), *hint]))
 
 
+class InvalidKey(CliError):
+    """The key of the settings cannot be sent."""
+
+    code = "invalid_key"
+
+
+class Unsendable(CliError):
+    """What was asked cannot be written as the API reads it."""
+
+    code = "unsendable"
+
+
 class InvalidTask(CliError):
     """A task on the command line is not written as NAME or NAME:OPTION=VALUE,..."""
 

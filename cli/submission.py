@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 
 from rich.table import Table
 
 from api.failure_advice import ADVICE
-from cli.client import Json
-from cli.errors import InvalidSource
+from cli.client import ApiClient, Json
+from cli.errors import ApiProblem, InvalidSource
 from cli.terminal import plain
+from storage.uploads import safe_name, upload_uri
 
-# Stands for files before they are uploaded: a dry run of it says what is wrong with all else that was asked.
-NO_UPLOAD = "upload://00000000-0000-7000-8000-000000000000/none"
+_NO_UPLOAD = "00000000-0000-7000-8000-000000000000"
 _WHOLE_BUCKET = re.compile(r"s3://[^/]+/?")
 
 
@@ -83,6 +84,23 @@ def uploaded(source: Path | str, uri: str, glob: str | None) -> Json:
     if isinstance(source, Path) and not uri.endswith(f"/{source.name}"):
         one["metadata"] = {"file": source.name.encode("utf-8", "replace").decode()}
     return one
+
+
+def stand_in(source: Path | str) -> str:
+    """Return the URI of an upload that is none, as long as the one that a file will get."""
+    return upload_uri(_NO_UPLOAD, safe_name(source.name if isinstance(source, Path) else ""))
+
+
+def rehearse(client: ApiClient, body: Json) -> None:
+    """Have the API look at a job of stand-ins before anything is uploaded; raises what it would refuse."""
+    try:
+        client.dry_run(body)
+    except ApiProblem as error:
+        if error.status != HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            raise
+        raise InvalidSource(
+            f"{len(body['sources'])} sources with their names are more than one job can take: name fewer at a time"
+        ) from None
 
 
 def check_dry(sources: Sequence[Path | str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http import HTTPStatus
 
 from rich.progress import (
     BarColumn,
@@ -18,11 +20,13 @@ from rich.text import Text
 
 from cli.client import ApiClient, Json
 from cli.errors import ApiProblem, ApiUnreachable
-from cli.terminal import err, say
+from cli.terminal import err, our_name, say
 
 FINAL_STATES = ("succeeded", "partial", "failed", "cancelled")
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 30.0  # how long an API that was there may be away
+# What says so: the API itself, or a proxy before it.
+_AWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 
 
 class _AudioSeconds(ProgressColumn):
@@ -47,6 +51,23 @@ def progress_bar() -> Progress:
         TimeElapsedColumn(),
         console=err,
     )
+
+
+def wait_for(client: ApiClient, job: Json, tell: Callable[[Json], None]) -> Json:
+    """Show the progress of a job until it is final, and return it; whoever stops waiting is told its id."""
+    with _left_alone(job["id"]):
+        (ended,) = watch_jobs(client, {job["id"]: "job"}, tell=tell)
+    return ended
+
+
+@contextmanager
+def _left_alone(job_id: str) -> Iterator[None]:
+    """Say that a job goes on without us, when Ctrl-C or an API that is away ends the wait for it."""
+    try:
+        yield
+    except (KeyboardInterrupt, ApiUnreachable, ApiProblem):
+        say(f"the job goes on: see `{our_name()} status {job_id}`")
+        raise
 
 
 def watch_jobs(
@@ -110,7 +131,7 @@ def _look(
         try:
             return client.get(f"/v1/jobs/{job_id}")
         except (ApiUnreachable, ApiProblem) as error:
-            away = isinstance(error, ApiUnreachable) or error.status == 503
+            away = isinstance(error, ApiUnreachable) or error.status in _AWAY
             if not away or waited >= PATIENCE_SECONDS:
                 raise
         waited += POLL_SECONDS + time.monotonic() - asked_at

@@ -15,7 +15,7 @@ from api.inputs import Input
 from api.job_views import JobDetail
 from api.pages import Id
 from api.problems import Problem
-from api.routes.jobs import ABSENT
+from api.routes.jobs import ABSENT, CROWDED
 from api.services import Services, Wired
 from api.showing import job_as_it_stands
 from api.submissions import MAX_TASKS, refuse_twice
@@ -43,6 +43,7 @@ _ACCEPTED: dict[int | str, dict[str, Any]] = {
         }
     },
     **_CONFLICT,
+    **CROWDED,
 }
 
 

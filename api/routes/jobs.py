@@ -43,6 +43,9 @@ from storage.manifests import ManifestLimits
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 ABSENT: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such job."}}
+CROWDED: dict[int | str, dict[str, Any]] = {
+    429: {"model": Problem, "description": "Too many recordings are waiting; see Retry-After."}
+}
 _ABSENT_SOURCE: dict[int | str, dict[str, Any]] = {
     404: {"model": Problem, "description": "There is no such source of such a job."}
 }
@@ -89,9 +92,8 @@ class JobRecordingsQuery(Input):
                 "Location": {"description": "Where the job can be read.", "schema": {"type": "string"}}
             },
         },
-        409: {"model": Problem, "description": "A request with this idempotency key is under way."},
         413: {"model": Problem, "description": "The body is larger than 1 MiB."},
-        429: {"model": Problem, "description": "Too many recordings are waiting; see Retry-After."},
+        **CROWDED,
     },
     response_model=AcceptedJob | DryRunView,
 )

@@ -8,12 +8,12 @@ import typer
 
 from cli.asking import FORM, parse_task
 from cli.client import Json
-from cli.commands.jobs import Api, AsJson, open_client, where_to_look
+from cli.commands.jobs import Api, AsJson, an_id, open_client, where_to_look
 from cli.tables import jobs_table
 from cli.terminal import out, print_json, say
-from cli.watching import teller, watch_jobs
+from cli.watching import teller, wait_for
 
-JobId = Annotated[str, typer.Argument(help="The id of a job.")]
+JobId = Annotated[str, typer.Argument(help="The id of a job.", callback=an_id)]
 Wait = Annotated[bool, typer.Option("--wait", help="Show progress until the new job is done.")]
 
 
@@ -62,7 +62,7 @@ def _new_job(path: str, body: dict[str, Any], wait: bool, as_json: bool, api: st
         tell = teller()
         tell(job)
         if wait:
-            (job,) = watch_jobs(client, {job["id"]: "job"}, tell=tell)
+            job = wait_for(client, job, tell)
     if as_json:
         print_json(job)
     else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
+from uuid import UUID
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -15,12 +16,13 @@ from cli.errors import InvalidSource
 from cli.findings import read_findings
 from cli.sources import find_sources
 from cli.submission import (
-    NO_UPLOAD,
     Asked,
     check_dry,
     check_glob,
     dry_run_table,
+    rehearse,
     sources_table,
+    stand_in,
     uploaded,
 )
 from cli.tables import (
@@ -33,13 +35,21 @@ from cli.tables import (
     tasks_table,
 )
 from cli.terminal import err, our_name, out, plain, print_json, say
-from cli.watching import teller, watch_jobs
+from cli.watching import teller, wait_for
 from settings import load_settings
 
 Api = Annotated[str | None, typer.Option("--api", help="URL of the API; by default that of the settings.")]
 MOST_ROWS = 200  # of a job's recordings on a terminal
 MOST_LINES = 5  # of a manifest's bad lines
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for other programs.")]
+
+
+def an_id(value: str | None) -> str | None:
+    """Check an id that was given, which becomes part of a path; a line break around it is no matter."""
+    try:
+        return None if value is None else str(UUID(value.strip()))
+    except ValueError:
+        raise typer.BadParameter(f"an id is a UUID, and not {value!r}") from None
 
 
 def submit(
@@ -104,8 +114,9 @@ def submit(
     tasks = [parse_task(text) for text in task or ["transcribe"]]
     with open_client(api) as client:
         if any(isinstance(source, Path) for source in [*found, *lists]):
-            shape = [{"uri": NO_UPLOAD} for _ in found] + [{"manifest": NO_UPLOAD} for _ in lists]
-            client.dry_run(asked.body(shape, tasks))
+            shape = [uploaded(one, stand_in(one), None) for one in found]
+            shape += [{"manifest": stand_in(one)} for one in lists]
+            rehearse(client, asked.body(shape, tasks))
         named = [uploaded(one, uri, glob) for one, uri in zip(found, upload_all(client, found), strict=True)]
         named += [{"manifest": uri} for uri in upload_all(client, lists)]
         body = asked.body(named, tasks)
@@ -119,7 +130,7 @@ def submit(
         if secret := (job.get("webhook") or {}).get("secret"):
             say(f"webhook {job['webhook']['id']} signs with {secret}, which is shown this once")
         if wait:
-            (job,) = watch_jobs(client, {job["id"]: "job"}, tell=tell)
+            job = wait_for(client, job, tell)
             _print_rows(client, job)
     if as_json:
         print_json(job)
@@ -131,7 +142,9 @@ def submit(
 
 
 def status(
-    job_id: Annotated[str | None, typer.Argument(help="A job; without it, the newest jobs.")] = None,
+    job_id: Annotated[
+        str | None, typer.Argument(help="A job; without it, the newest jobs.", callback=an_id)
+    ] = None,
     limit: Annotated[int, typer.Option(help="How many jobs to list.", min=1, max=200)] = 20,
     as_json: AsJson = False,
     api: Api = None,
@@ -162,7 +175,9 @@ def status(
 
 
 def results(
-    job_or_recording_id: Annotated[str, typer.Argument(help="The id of a job or of a recording.")],
+    job_or_recording_id: Annotated[
+        str, typer.Argument(help="The id of a job or of a recording.", callback=an_id)
+    ],
     as_json: AsJson = False,
     api: Api = None,
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.client import ApiClient
-from cli.commands.jobs import Api, AsJson, api_url, open_client, print_jobs
+from cli.commands.jobs import Api, AsJson, an_id, api_url, open_client, print_jobs
 from cli.operation_tables import failures_table, queue_table, workers_table
 from cli.terminal import out, print_json, say
 from settings import load_settings
@@ -32,7 +32,9 @@ def jobs(
 
 
 def failures(
-    job_id: Annotated[str | None, typer.Argument(help="A job; without it, all of them.")] = None,
+    job_id: Annotated[
+        str | None, typer.Argument(help="A job; without it, all of them.", callback=an_id)
+    ] = None,
     limit: Limit = 50,
     as_json: AsJson = False,
     api: Api = None,

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.client import Json
-from cli.commands.jobs import Api, AsJson, open_client
+from cli.commands.jobs import Api, AsJson, an_id, open_client
 from cli.tables import deliveries_table, webhooks_table
 from cli.terminal import out, plain, print_json, say
 
@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="Who is told what happens to jobs."
 
 PATH = "/v1/webhooks"
 
-WebhookId = Annotated[str, typer.Argument(help="The id of a webhook.")]
+WebhookId = Annotated[str, typer.Argument(help="The id of a webhook.", callback=an_id)]
 
 
 @app.command("add")
@@ -76,7 +76,7 @@ def deliveries(
 @app.command("redeliver")
 def redeliver(
     webhook_id: WebhookId,
-    delivery_id: Annotated[str, typer.Argument(help="The id of a delivery.")],
+    delivery_id: Annotated[str, typer.Argument(help="The id of a delivery.", callback=an_id)],
     api: Api = None,
 ) -> None:
     """Send a message again, under the same webhook-id."""

@@ -96,6 +96,11 @@ def test_an_upload_that_is_too_large_is_refused_and_leaves_nothing(client, setti
         ({"content": b"garbage", "headers": form()["headers"]}, "file", "no multipart form"),
         ({"json": {}}, "content-type", "multipart/form-data"),
         ({"content": b"", "headers": {"content-type": "multipart/form-data"}}, "content-type", "boundary"),
+        (
+            {"content": b"", "headers": {"content-type": f"multipart/form-data; boundary={'b' * 5_000}"}},
+            "content-type",
+            "exceeds maximum",
+        ),
     ],
 )
 def test_a_form_that_is_wrong_is_refused_by_field_and_leaves_nothing(client, settings, request_, field, says):

@@ -89,6 +89,32 @@ def test_every_error_is_shown_as_a_problem(document):
                 assert schema == {"$ref": "#/components/schemas/Problem"}
 
 
+def test_problems_of_a_body_and_of_an_idempotency_key_are_shown_wherever_there_is_one(document):
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            expected = {"400", "413"} if "requestBody" in operation else set()
+            if "Idempotency-Key" in {parameter["name"] for parameter in operation.get("parameters", ())}:
+                expected |= {"409"}
+            assert expected <= set(operation["responses"]), operation["operationId"]
+
+
+def test_what_makes_a_job_says_that_too_many_may_wait(document):
+    for name in ("create_job", "retry_job", "ask_job"):
+        method, path = OPERATIONS[name]
+        assert "429" in document["paths"][path][method]["responses"]
+
+
+def test_an_idempotency_key_is_offered_where_it_is_taken_and_nowhere_else(document):
+    offered = {
+        operation["operationId"]
+        for operations in document["paths"].values()
+        for operation in operations.values()
+        if "Idempotency-Key" in {parameter["name"] for parameter in operation.get("parameters", ())}
+    }
+
+    assert offered == {"create_job", "cancel_job", "retry_job", "ask_job", "create_webhook", "rotate_webhook"}
+
+
 def test_every_field_that_is_shown_is_described(document):
     for name, schema in document["components"]["schemas"].items():
         for field, shape in schema.get("properties", {}).items():

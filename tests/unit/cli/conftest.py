@@ -11,10 +11,9 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from cli import terminal
+from cli import terminal, watching
 from cli.client import ApiClient
 from cli.commands import jobs
-from cli.watching import watch_jobs
 
 Answers = dict[str, Any]
 
@@ -45,7 +44,8 @@ class FakeApi:
 def api(monkeypatch) -> FakeApi:
     fake = FakeApi()
     monkeypatch.setattr(jobs, "ApiClient", partial(ApiClient, transport=httpx.MockTransport(fake)))
-    monkeypatch.setattr(jobs, "watch_jobs", partial(watch_jobs, sleep=lambda seconds: None))
+    unhurried = partial(watching.watch_jobs, sleep=lambda seconds: None)
+    monkeypatch.setattr(watching, "watch_jobs", unhurried)
     return fake
 
 

@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from cli.client import ApiClient
-from cli.errors import ApiProblem, ApiUnreachable, SourceNotFound
+from cli.errors import ApiProblem, ApiUnreachable, InvalidKey, SourceNotFound, Unsendable
 
 PROBLEM = {
     "status": 422,
@@ -64,7 +64,39 @@ def test_a_url_that_is_none_is_said():
         client.get("/v1/jobs")
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"[]", b'{"detail": "Not Found"}', b"\xff"])
+@pytest.mark.parametrize("url", ["http://host:port", "http://\udcff", "http://a\nb"])
+def test_a_url_that_cannot_be_read_is_said(url):
+    with pytest.raises(ApiUnreachable, match="http://HOST:PORT"):
+        ApiClient(url)
+
+
+@pytest.mark.parametrize("key", ["ew_key\n", "kéy"])
+def test_a_key_that_no_header_can_carry_is_said(key):
+    with pytest.raises(InvalidKey, match="EARWITNESS_API_KEY"):
+        ApiClient("http://api", token=key)
+
+
+@pytest.mark.parametrize("value", ["\udcff", float("nan"), float("inf")])
+def test_what_json_cannot_hold_is_said_and_not_sent(client, api, value):
+    with pytest.raises(Unsendable, match="UTF-8"):
+        client.submit({"tracking": value})
+    assert api.requests == []
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"[]", b"\xff"])
+def test_a_success_of_something_else_is_told_apart(body):
+    transport = httpx.MockTransport(lambda request: httpx.Response(200, content=body))
+    with (
+        ApiClient("http://other", transport) as client,
+        pytest.raises(ApiProblem, match="is it Earwitness"),
+    ):
+        client.get("/v1/jobs")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"<html>", b"[]", b'{"detail": "Not Found"}', b"\xff", b'{"code": 5, "errors": [{"loc": 1}]}'],
+)
 def test_an_answer_of_something_else_is_told_apart(body):
     transport = httpx.MockTransport(lambda request: httpx.Response(502, content=body))
     with (

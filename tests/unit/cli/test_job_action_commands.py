@@ -44,26 +44,14 @@ def test_retry_prints_the_new_job(run, api, job):
     assert api.sent() == {"cancelled": True}
 
 
-def test_retry_waits_and_ends_as_the_new_job_does(run, api, job, monkeypatch):
-    from functools import partial
-
-    from cli.commands import job_actions
-    from cli.watching import watch_jobs
-
-    monkeypatch.setattr(job_actions, "watch_jobs", partial(watch_jobs, sleep=lambda seconds: None))
+def test_retry_waits_and_ends_as_the_new_job_does(run, api, job):
     api.answers[f"POST {PATH}/retry"] = (202, job("queued"))
     api.answers[f"GET {PATH}"] = [job("running"), job("partial")]
 
     assert run("retry", JOB_ID, "--wait").exit_code == 1
 
 
-def test_warnings_are_said_once_at_once_and_while_somebody_waits(run, api, job, monkeypatch):
-    from functools import partial
-
-    from cli.commands import job_actions
-    from cli.watching import watch_jobs
-
-    monkeypatch.setattr(job_actions, "watch_jobs", partial(watch_jobs, sleep=lambda seconds: None))
+def test_warnings_are_said_once_at_once_and_while_somebody_waits(run, api, job):
     nobody, resting = "no_worker: nobody serves it", "worker_rests: every cpu worker rests (disk_full)"
     queued = {**job("queued"), "warnings": [nobody]}
     api.answers[f"POST {PATH}/retry"] = (202, queued)

@@ -5,6 +5,8 @@ import json
 import httpx
 import pytest
 
+from cli import watching
+
 JOB_ID = "0198f0a1-7c5e-7000-8000-000000000001"
 RECORDING_ID = JOB_ID.replace("1", "2")
 REQUEST_ID = JOB_ID[:-1] + "4"
@@ -72,8 +74,9 @@ def test_submit_can_print_json(run, api, job):
     assert json.loads(run("submit", "s3://archive/1", "--json").stdout) == job("queued")
 
 
-def test_a_wait_survives_an_api_that_starts_again(run, api, job, row):
-    away = (503, {"status": 503, "code": "database_unavailable", "errors": []})
+@pytest.mark.parametrize("status", [502, 503, 504])  # a proxy has statuses of its own
+def test_a_wait_survives_an_api_that_starts_again(run, api, job, row, status):
+    away = (status, {"status": status, "code": "database_unavailable", "errors": []})
     api.answers = {
         "POST /v1/jobs": (202, job("queued")),
         f"GET /v1/jobs/{JOB_ID}": [httpx.ConnectError("refused"), away, job("succeeded")],
@@ -93,7 +96,25 @@ def test_a_wait_does_not_last_for_ever(run, api, job):
 
     assert done.exit_code == 1
     assert "earwitness up" in done.stderr
+    assert f"the job goes on: see `earwitness status {JOB_ID}`" in done.stderr
     assert len(api.requests) < 100
+
+
+@pytest.mark.parametrize("command", [("submit", "s3://archive/1"), ("retry", JOB_ID)])
+def test_whoever_stops_waiting_is_told_the_id_of_the_job(run, api, job, monkeypatch, command):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(watching, "watch_jobs", interrupted)
+    api.answers = {
+        "POST /v1/jobs": (202, job("queued")),
+        f"POST /v1/jobs/{JOB_ID}/retry": (202, job("queued")),
+    }
+
+    done = run(*command, "--wait")
+
+    assert done.exit_code == 130
+    assert f"the job goes on: see `earwitness status {JOB_ID}`" in done.stderr
 
 
 def test_nothing_is_sent_when_a_file_or_a_task_is_wrong(run, api):
@@ -421,3 +442,22 @@ def test_a_wrong_setting_is_named(run, monkeypatch):
     assert done.exit_code == 1
     assert "EARWITNESS_API_PORT" in done.stderr
     assert "Traceback" not in done.output
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("status",), ("results",), ("failures",), ("cancel",), ("delete",), ("webhooks", "remove")],
+)
+@pytest.mark.parametrize("wrong", ["", "nope", "../webhooks", f"{JOB_ID}/old-secret", f"{JOB_ID}?x"])
+def test_what_is_no_id_reaches_no_path(run, api, command, wrong):
+    done = run(*command, wrong)
+
+    assert done.exit_code == 2
+    assert "an id is a UUID" in done.output
+    assert api.requests == []
+
+
+def test_an_id_may_come_with_a_line_break(run, api, job):
+    api.answers[f"POST /v1/jobs/{JOB_ID}/cancel"] = job("cancelled")
+
+    assert run("cancel", f" {JOB_ID.upper()}\n").exit_code == 0

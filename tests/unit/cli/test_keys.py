@@ -60,6 +60,7 @@ def test_a_tenants_share_and_limit_are_set_and_shown(settings):
     assert "2.5" in run("tenants", "list").stdout
     assert run("tenants", "set", "nobody", "--weight", "1").exit_code == 1
     assert run("tenants", "set", "radio", "--weight", "0").exit_code == 2
+    assert run("tenants", "set", "radio", "--max-queued", str(2**31)).exit_code == 2
     assert run("keys", "create", "--tenant", "../x").exit_code == 1
 
 

@@ -5,6 +5,8 @@ import json
 import pytest
 
 from cli.submission import is_prefix, source_of
+from db.types import new_id
+from storage.uploads import safe_name, upload_uri
 
 JOB_ID = "0198f0a1-7c5e-7000-8000-000000000001"
 DRY = {
@@ -140,6 +142,30 @@ def test_what_the_api_would_refuse_is_said_before_a_file_is_uploaded(run, api, t
     assert "channels: Input should be" in done.stderr
     assert [request.url.path for request in api.requests] == ["/v1/jobs"]
     assert (api.sent()["dry_run"], api.sent()["webhook"]) == (True, "https://a.example/")
+
+
+def test_what_is_rehearsed_is_as_long_as_what_is_submitted(run, api, job, tmp_path):
+    names = ("Interview with the mayor, part 2 of 3.wav", "録音.wav", "plain.wav")
+    for name in names:
+        (tmp_path / name).touch()
+    uris = [(201, {"uri": upload_uri(new_id(), safe_name(name))}) for name in names]
+    api.answers = {"POST /v1/uploads": uris, "POST /v1/jobs": [{}, (202, job("queued"))]}
+    assert run("submit", *(tmp_path / name for name in names)).exit_code == 0
+    rehearsed, submitted = api.sent(0), api.sent()
+    assert rehearsed.pop("dry_run") is True
+    assert len(json.dumps(rehearsed)) == len(json.dumps(submitted))
+    assert [one.get("metadata") for one in rehearsed["sources"]] == [
+        one.get("metadata") for one in submitted["sources"]
+    ]
+
+
+def test_more_files_than_a_job_can_take_are_refused_before_one_is_uploaded(run, api, tmp_path):
+    (tmp_path / "a.wav").touch()
+    api.answers["POST /v1/jobs"] = (413, {"status": 413, "code": "body_too_large", "errors": []})
+    done = run("submit", tmp_path / "a.wav")
+    assert done.exit_code == 1
+    assert "more than one job can take: name fewer at a time" in done.stderr
+    assert [request.url.path for request in api.requests] == ["/v1/jobs"]
 
 
 def test_the_bad_lines_of_a_manifest_are_shown(run, api, job):
