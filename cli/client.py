@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self, cast
+from uuid import uuid4
 
 import httpx
 
@@ -20,6 +23,9 @@ DRY_RUN_SECONDS = 60.0
 UPLOAD_TIMEOUT = httpx.Timeout(
     TIMEOUT_SECONDS, read=300.0
 )  # a store takes a while to complete a large object
+PATIENCE_SECONDS, PAUSE_SECONDS = 30.0, 1.0  # how long, and how often, is asked again
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
+_OF_PROXIES = (HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT)
 # A socket that our supervisor holds takes connections also while nobody serves it; who serves it answers within 3 s.
 READY_TIMEOUT_SECONDS = 4.0
 
@@ -72,8 +78,8 @@ class ApiClient:
             raise SourceNotFound(f"{path} cannot be read: {error.strerror}") from None
 
     def submit(self, job: Mapping[str, Any]) -> Json:
-        """Submit a job and return it."""
-        return self._ask("POST", "/v1/jobs", json=job)
+        """Submit a job and return it; see ``post_once``."""
+        return self.post_once("/v1/jobs", job)
 
     def dry_run(self, job: Mapping[str, Any]) -> Json:
         """Return what a job would hear; nothing is stored. Counting may take half a minute."""
@@ -86,6 +92,27 @@ class ApiClient:
     def post(self, path: str, body: Mapping[str, Any] | None = None) -> Json:
         """Ask for something to be done and return what the API says of it."""
         return self._ask("POST", path, **({} if body is None else {"json": body}))
+
+    def post_once(self, path: str, body: Mapping[str, Any]) -> Json:
+        """Ask for what must not be done twice; where no clear answer comes the same is asked again for half a minute.
+
+        It goes under one ``Idempotency-Key``: what was done already is only told once more.
+        """
+        headers = {"Idempotency-Key": str(uuid4())}
+        ends_at: float | None = None
+        while True:
+            try:
+                return self._ask("POST", path, json=body, headers=headers)
+            except (ApiUnreachable, ApiProblem) as error:
+                if ends_at is None and not _may_be_done(error):
+                    raise
+                ends_at = ends_at or time.monotonic() + PATIENCE_SECONDS
+                if not _may_pass(error):
+                    raise
+                if time.monotonic() >= ends_at:
+                    doubt = "it is not known whether this was done: look at `earwitness jobs` before you ask again"
+                    raise ApiUnreachable(f"{error}\n  {doubt}", may_be_done=True) from None
+            time.sleep(PAUSE_SECONDS)
 
     def delete(self, path: str) -> None:
         """Remove what lies at a path."""
@@ -118,7 +145,8 @@ class ApiClient:
         except httpx.TransportError as error:
             raise ApiUnreachable(
                 f"no answer from {self.url} ({type(error).__name__}): start the service with `earwitness up`, "
-                "or name another with --api URL"
+                "or name another with --api URL",
+                may_be_done=not isinstance(error, _NEVER_SENT),
             ) from None
         if not answer.is_success:
             raise ApiProblem(_problem(answer))
@@ -129,6 +157,18 @@ class ApiClient:
 
     def _no_url(self) -> ApiUnreachable:
         return ApiUnreachable(f"{self.url} is no URL of an API: use http://HOST:PORT")
+
+
+def _may_be_done(error: ApiUnreachable | ApiProblem) -> bool:
+    return error.may_be_done if isinstance(error, ApiUnreachable) else error.status in _OF_PROXIES
+
+
+def _may_pass(error: ApiUnreachable | ApiProblem) -> bool:
+    """Say whether another try may get the answer to the first one."""
+    if isinstance(error, ApiUnreachable):
+        return True
+    is_under_way = error.problem.get("code") == "idempotency_key_in_flight"
+    return is_under_way or error.status in (*_OF_PROXIES, HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 class _CountedFile:

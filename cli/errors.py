@@ -13,10 +13,14 @@ class CliError(Exception):
 
 
 class ApiUnreachable(CliError):
-    """Nobody answers at the API's URL."""
+    """Nobody answers at the API's URL; ``may_be_done`` where what was asked may have got through."""
 
     code = "api_unreachable"
     retryable = True
+
+    def __init__(self, message: str, *, may_be_done: bool = False) -> None:
+        super().__init__(message)
+        self.may_be_done = may_be_done
 
 
 class ApiProblem(CliError):

@@ -58,7 +58,7 @@ def delete(job_id: JobId, api: Api = None) -> None:
 
 def _new_job(path: str, body: dict[str, Any], wait: bool, as_json: bool, api: str | None) -> None:
     with open_client(api) as client:
-        job: Json = client.post(path, body)
+        job: Json = client.post_once(path, body)
         tell = teller()
         tell(job)
         if wait:

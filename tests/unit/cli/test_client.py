@@ -59,6 +59,61 @@ def test_an_api_that_does_not_answer_is_named_with_what_to_run(client, api, erro
         client.get("/v1/jobs")
 
 
+LOST = httpx.ReadTimeout("slow")
+IN_FLIGHT = (409, {**PROBLEM, "status": 409, "code": "idempotency_key_in_flight"})
+REFUSED = (422, PROBLEM)
+
+
+def _away(status):
+    return status, {"status": status, "code": "foreign", "title": "x", "detail": "y"}
+
+
+@pytest.fixture
+def slept(monkeypatch):
+    slept = []
+    monkeypatch.setattr("cli.client.time.sleep", slept.append)
+    monkeypatch.setattr("cli.client.time.monotonic", lambda: sum(slept))
+    return slept
+
+
+@pytest.mark.parametrize(
+    "lost", [[LOST], [_away(502)], [LOST, httpx.ConnectError("refused"), _away(503), _away(504), IN_FLIGHT]]
+)
+def test_a_job_whose_answer_was_lost_is_asked_for_again_and_once(client, api, slept, lost):
+    api.answers["POST /v1/jobs"] = [*lost, (202, {"id": "7"})]
+
+    assert client.submit({"tasks": []}) == {"id": "7"}
+    assert len(api.requests) == len(lost) + 1
+    assert len({request.headers["Idempotency-Key"] for request in api.requests}) == 1
+    client.submit({"tasks": []})
+    assert len({request.headers["Idempotency-Key"] for request in api.requests}) == 2
+
+
+@pytest.mark.parametrize("answer", [httpx.ConnectError("refused"), _away(503), REFUSED, IN_FLIGHT])
+def test_what_was_surely_not_done_is_said_at_once(client, api, slept, answer):
+    api.answers["POST /v1/jobs"] = answer
+
+    with pytest.raises((ApiUnreachable, ApiProblem)) as raised:
+        client.submit({})
+    assert (len(api.requests), slept) == (1, [])
+    assert "not known" not in str(raised.value)
+
+
+def test_an_answer_that_never_comes_leaves_it_open_and_says_so(client, api, slept):
+    api.answers["POST /v1/jobs"] = LOST
+
+    with pytest.raises(ApiUnreachable, match=r"(?s)no answer from http://api .*it is not known"):
+        client.submit({})
+    assert sum(slept) == 30
+
+
+def test_a_refusal_after_a_lost_answer_is_a_clear_one(client, api, slept):
+    api.answers["POST /v1/jobs"] = [LOST, REFUSED]
+
+    with pytest.raises(ApiProblem, match="there is no task"):
+        client.submit({})
+
+
 def test_a_url_that_is_none_is_said():
     with ApiClient("localhost:8000") as client, pytest.raises(ApiUnreachable, match="http://HOST:PORT"):
         client.get("/v1/jobs")
