@@ -71,7 +71,9 @@ class SourceErrorsQuery(Input):
 class JobRecordingsQuery(Input):
     """How to page through a job's recordings."""
 
-    state: list[LinkState] = Field([], description="Only those in this state; may be repeated.")
+    state: list[LinkState] = Field(
+        [], max_length=len(LinkState), description="Only those in this state; may be repeated."
+    )
     limit: Limit
     after: int | None = Field(None, ge=0, le=MAX_POSITION, description="The `next` of the page before.")
 
