@@ -92,7 +92,10 @@ class JobRecordingsQuery(Input):
         },
         409: {"model": Problem, "description": "A request with this idempotency key is under way."},
         413: {"model": Problem, "description": "The body is larger than 1 MiB."},
-        429: {"model": Problem, "description": "Too many recordings are waiting; see Retry-After."},
+        429: {
+            "model": Problem,
+            "description": "Too many recordings wait, or dry runs are under way; see Retry-After.",
+        },
     },
     response_model=AcceptedJob | DryRunView,
 )
@@ -195,7 +198,8 @@ def _try_out(submission: Submission, services: Services, tenant: str) -> DryRunV
     settings = services.settings
     limits = ManifestLimits(settings.max_job_recordings, settings.max_manifest_bytes)
     dry = DryRun(services.store, settings.resolved_storage_url, tenant, limits, seed=random.getrandbits(32))
-    return dry.run(submission.sources)
+    with services.dry_runs.taken(tenant):
+        return dry.run(submission.sources)
 
 
 def _bulk(source: Source) -> NewSource | None:
