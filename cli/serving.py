@@ -25,7 +25,10 @@ def serve_api(settings: Settings, fd: int | None = None) -> None:
     host = settings.api_host if listening is None else listening.getsockname()[0]
     keys_required = check_keys(settings, host)
     doorbell = open_doorbell(settings)
-    config = server_config(settings, create_app(settings, doorbell=doorbell, keys_required=keys_required))
+    app = create_app(
+        settings, doorbell=doorbell, keys_required=keys_required, local_callers_only=not keys_required
+    )
+    config = server_config(settings, app)
     # uvicorn stops on a signal and then raises it once more: without a handler we would die by it, exit code and all.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
