@@ -14,6 +14,9 @@ from settings import load_settings
 app = typer.Typer(help="List tenants, and set their shares and limits.", no_args_is_help=True)
 
 
+MOST_QUEUED = 2**31 - 1  # what the column holds
+
+
 @app.callback()
 def _group() -> None:
     """List tenants, and set their shares and limits."""
@@ -39,7 +42,10 @@ def set_tenant(
         typer.Option(help="Its share of the workers beside the others', 1 at first.", min=0.001, max=1000.0),
     ] = None,
     max_queued: Annotated[
-        int | None, typer.Option(help="Recordings of it that may wait; 0 for the service's limit.", min=0)
+        int | None,
+        typer.Option(
+            help="Recordings of it that may wait; 0 for the service's limit.", min=0, max=MOST_QUEUED
+        ),
     ] = None,
 ) -> None:
     """Set a tenant's share or limit. A share counts for work that becomes ready from now on."""
