@@ -12,6 +12,7 @@ from fastapi_offline import FastAPIOffline
 from api.body_limit import BodyLimit
 from api.doorbell import Doorbell, SilentDoorbell
 from api.errors import add_error_handlers
+from api.local_callers import LocalCallers
 from api.metrics import ServiceMetrics
 from api.openapi import DESCRIPTION, EVERYWHERE, KEYED, describe_problems, operation_name
 from api.request_ids import RequestIds
@@ -34,10 +35,12 @@ def create_app(
     store: ObjectStore | None = None,
     doorbell: Doorbell | None = None,
     keys_required: bool | None = None,
+    local_callers_only: bool = False,
 ) -> FastAPI:
     """Return the application. What is not given is opened when it starts, and closed when it ends.
 
     Keys are required unless it listens on a loopback address; ``keys_required`` is for who knows the socket.
+    ``local_callers_only`` refuses what is addressed to another name than this machine's own, unless it shows a key.
 
     Starting does not wait for the database or the storage: ``/readyz`` says whether they answer.
     """
@@ -71,6 +74,8 @@ def create_app(
     )
     _add_routes(app)
     app.add_middleware(BodyLimit, uploads=uploads.PATH, max_upload_bytes=settings.max_upload_bytes)
+    if local_callers_only:
+        app.add_middleware(LocalCallers)
     app.state.metrics = metrics = ServiceMetrics()
     app.add_middleware(RequestLog, metrics=metrics.requests)
     app.add_middleware(RequestIds)

@@ -18,6 +18,8 @@ from starlette.routing import compile_path
 
 from api.admission import RETRY_SECONDS, TooManyQueued
 from api.body_limit import BodyTooLarge
+from api.dry_run_places import RETRY_SECONDS as DRY_RUN_RETRY_SECONDS
+from api.dry_run_places import TooManyDryRuns
 from api.operators import NotAnOperator
 from api.problems import Failure, FieldProblem, InvalidField, NotReady, problem_response, title_of_status
 from api.request_ids import request_id_of
@@ -130,6 +132,11 @@ def _too_many_queued(error: TooManyQueued) -> Failure:
     return Failure(429, error.code, "Too many recordings are waiting", str(error), headers=headers)
 
 
+def _too_many_dry_runs(error: TooManyDryRuns) -> Failure:
+    headers = {"Retry-After": str(DRY_RUN_RETRY_SECONDS)}
+    return Failure(429, error.code, "Too many dry runs are under way", str(error), headers=headers)
+
+
 def _in_flight(error: KeyInFlight) -> Failure:
     headers = {"Retry-After": "1"}
     return Failure(409, error.code, "The same request is under way", str(error), headers=headers)
@@ -236,6 +243,7 @@ _TABLE: Sequence[tuple[type[Exception], Callable[[Any], Failure]]] = (
     (NoWorker, _no_worker),
     (Unauthorized, _unauthorized),
     (TooManyQueued, _too_many_queued),
+    (TooManyDryRuns, _too_many_dry_runs),
     (KeyInFlight, _in_flight),
     (KeyReused, _reused),
     (WebhookExists, _webhook_conflict),

@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 from api.accepting import Accepting
 from api.admission import Admission
 from api.doorbell import Doorbell
+from api.dry_run_places import DryRunPlaces
 from api.in_flight import InFlight
 from api.looking import Looking
 from api.served import ServedModels
@@ -42,6 +43,7 @@ class Services:
     admission: Admission = field(default_factory=Admission)
     accepting: Accepting = field(default_factory=Accepting)
     in_flight: InFlight = field(default_factory=InFlight)
+    dry_runs: DryRunPlaces = field(default_factory=DryRunPlaces)
     served: ServedModels = field(default_factory=ServedModels)
     looking: Looking = field(default_factory=Looking)  # at what may hang
     storage_threads: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(STORAGE_THREADS))

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationError, field_v
 from pydantic_core import InitErrorDetails
 
 from api.asked_tasks import EXAMPLES, AskedTask
-from api.inputs import Input, refusal
+from api.inputs import Input, in_steps, refusal
 from storage import InvalidUri
 from storage.client_notes import InvalidNotes, check_metadata, check_tracking
 from storage.selection import check_glob, check_prefix
@@ -153,10 +153,8 @@ class Submission(Input):
         },
     )
 
-    sources: list[Source] = Field(
-        min_length=1,
-        max_length=MAX_SOURCES,
-        description="The audio objects, and prefixes and manifests of many.",
+    sources: Annotated[list[Source], Field(min_length=1, max_length=MAX_SOURCES), in_steps(MAX_SOURCES)] = (
+        Field(description="The audio objects, and prefixes and manifests of many.")
     )
     tasks: list[AskedTask] = Field(
         min_length=1, max_length=MAX_TASKS, description="What to find out about each of them; see /v1/tasks."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, Field
 
@@ -36,6 +36,7 @@ class WebhookInput(Input):
     events: list[EventKind] = Field(
         ["job.succeeded", "job.partial", "job.failed", "job.cancelled"],
         min_length=1,
+        max_length=len(get_args(EventKind)),
         description="What to be told; by default how jobs ended. Ask for single recordings only if you want "
         "a message for each of them.",
         examples=[["job.succeeded", "job.partial", "job.failed"]],

@@ -6,6 +6,7 @@ takes nothing of its job, and a cancelled one still has its end to tell: unlike 
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -76,9 +77,8 @@ def claim_deliveries(
     """
     wake_waiting(session)
     queues = list(session.scalars(_waiting_webhooks()))
-    random.shuffle(queues)  # so that with many of them each has its turn
     claims: list[Claim] = []
-    for webhook_id in queues:
+    for webhook_id in _in_turns(session, queues):
         if len(claims) >= limit:
             break
         free = min(count_free(session, webhook_id), limit - len(claims))
@@ -87,6 +87,19 @@ def claim_deliveries(
                 session, PassKind.DELIVER, worker, model=webhook_id, lease_seconds=lease_seconds, limit=free
             )
     return claims
+
+
+def _in_turns(session: Session, webhook_ids: Sequence[str]) -> list[str]:
+    """Return webhooks in a random order in which tenants take turns: many slow ones of one keep no other waiting."""
+    by_tenant: dict[str, list[str]] = {}
+    for webhook in session.execute(select(Webhook.id, Webhook.tenant).where(Webhook.id.in_(webhook_ids))):
+        by_tenant.setdefault(webhook.tenant, []).append(webhook.id)
+    of_tenants = list(by_tenant.values())
+    random.shuffle(of_tenants)
+    for of_tenant in of_tenants:
+        random.shuffle(of_tenant)
+    rounds = itertools.zip_longest(*of_tenants)
+    return [webhook_id for one_round in rounds for webhook_id in one_round if webhook_id is not None]
 
 
 def count_free(session: Session, webhook_id: str) -> int:

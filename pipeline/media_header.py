@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import struct
 from typing import BinaryIO
@@ -22,6 +23,7 @@ _SIGNATURES = re.compile(
 )
 # What is encrypted has its own sample entry: enca (Common Encryption), drms (FairPlay), aavd (Audible).
 _PROTECTED_ENTRY = re.compile(rb"stsd.{12}(enca|drms|aavd)", re.DOTALL)
+_MOST_BOXES = 10_000  # at the top of a file; one of 4 GiB has room for half a milliard of them
 _MAX_MOOV_BYTES = 64 * 1024 * 1024
 _STREAMED_WAV_BYTES = 0x7FFF_F000  # writers that cannot seek put this or more into the size
 
@@ -41,8 +43,11 @@ def has_known_signature(head: bytes) -> bool:
 
 def is_protected(file: BinaryIO) -> bool:
     """Say whether an MP4 file announces an encrypted track; False for every other file."""
+    size_bytes = file.seek(0, os.SEEK_END)
     position = 0
-    while True:
+    for _ in range(_MOST_BOXES):
+        if position >= size_bytes:  # a box may claim more than a file can hold
+            return False
         file.seek(position)
         header = file.read(16)
         if len(header) < 8:
@@ -55,6 +60,7 @@ def is_protected(file: BinaryIO) -> bool:
         if size < 8:
             return False
         position += size
+    return False
 
 
 def declared_wav_seconds(file: BinaryIO, size_bytes: int) -> float | None:
@@ -67,7 +73,9 @@ def declared_wav_seconds(file: BinaryIO, size_bytes: int) -> float | None:
     if not re.match(rb"RIFF....WAVE", file.read(12), re.DOTALL):
         return None
     byte_rate = 0
-    while len(header := file.read(8)) == 8:
+    for _ in range(_MOST_BOXES):
+        if len(header := file.read(8)) < 8:
+            return None
         kind, size = struct.unpack("<4sI", header)
         start = file.tell()
         if kind == b"data":

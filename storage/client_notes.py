@@ -24,8 +24,14 @@ class InvalidNotes(StorageError):
 def check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     """Return the metadata; raises ``InvalidNotes`` for NUL, lone surrogates, NaN, bottomless nesting, or too much."""
     waiting: list[tuple[Any, int]] = [(metadata, 1)]
+    looked_at = 0
     while waiting:
         value, depth = waiting.pop()
+        looked_at += 1
+        if (
+            looked_at + len(waiting) > MAX_METADATA_BYTES
+        ):  # each takes a byte at least: it need not be read to its end
+            raise InvalidNotes("metadata_too_large", f"metadata may be {MAX_METADATA_BYTES} bytes of JSON")
         if depth > MAX_METADATA_DEPTH:
             raise InvalidNotes("metadata_too_deep", f"metadata may be {MAX_METADATA_DEPTH} levels deep")
         if isinstance(value, dict):

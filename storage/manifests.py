@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import itertools
 import json
 import re
 import zlib
@@ -23,6 +24,7 @@ MAX_LINE_BYTES = 64 * 1024
 FIELDS = ("uri", "metadata", "tracking")
 
 _GZIP = b"\x1f\x8b"
+_PACKED_BYTES = 8 * 1024  # that are unpacked at a time
 _UNPACK_BYTES = 1024 * 1024  # at a time, however well a bomb was packed
 _OTHER_TEXT = {codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -78,7 +80,9 @@ def read_manifest(blocks: Iterable[bytes], limits: ManifestLimits) -> Iterator[M
 
     Errors of the whole come when they are met: earlier lines have been yielded by then.
     """
-    lines = _texts(_lines(_capped(_unpacked(blocks), limits.unpacked_bytes), limits.lines))
+    lines = _texts(
+        _lines(_capped(_unpacked(blocks, limits.unpacked_bytes), limits.unpacked_bytes), limits.lines)
+    )
     first = next((line for line in lines if isinstance(line, BadLine) or line[1].strip()), None)
     if first is None:
         return
@@ -101,8 +105,11 @@ def _again(first: _Text, rest: Iterator[_Text | BadLine]) -> Iterator[_Text | Ba
     yield from rest
 
 
-def _unpacked(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Undo gzip where the first bytes say so; members may follow each other."""
+def _unpacked(blocks: Iterable[bytes], limit_bytes: int) -> Iterator[bytes]:
+    """Undo gzip where the first bytes say so; members may follow each other.
+
+    What is packed is capped too: members may unpack to nothing.
+    """
     blocks = iter(blocks)
     head = b""
     for block in blocks:
@@ -113,23 +120,31 @@ def _unpacked(blocks: Iterable[bytes]) -> Iterator[bytes]:
         yield head
         yield from blocks
         return
+    pieces = _pieces(_capped(itertools.chain([head], blocks), limit_bytes))
     unpacker = zlib.decompressobj(wbits=31)
-    waiting = head
+    waiting = next(pieces)
     try:
         while True:
             yield unpacker.decompress(waiting, _UNPACK_BYTES)
             waiting = unpacker.unconsumed_tail
             if unpacker.eof:
-                waiting = unpacker.unused_data.lstrip(b"\0") or next(blocks, b"")
+                waiting = unpacker.unused_data.lstrip(b"\0") or next(pieces, b"")
                 if not waiting:
                     return
                 unpacker = zlib.decompressobj(wbits=31)
             elif not waiting:
-                waiting = next(blocks, b"")
+                waiting = next(pieces, b"")
                 if not waiting:
                     raise ManifestInvalid("the manifest's gzip is cut off: write it again")
     except zlib.error as error:
         raise ManifestInvalid(f"the manifest's gzip is broken: {error}") from None
+
+
+def _pieces(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield what is packed in small pieces: the rest of one is copied at the end of each member."""
+    for block in blocks:
+        for start in range(0, len(block), _PACKED_BYTES):
+            yield block[start : start + _PACKED_BYTES]
 
 
 def _capped(blocks: Iterable[bytes], limit_bytes: int) -> Iterator[bytes]:

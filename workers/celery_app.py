@@ -57,7 +57,7 @@ def make_app(broker_url: str, on_ring: OnRing | None = None) -> Celery:
 def _register(app: Celery, on_ring: OnRing) -> None:
     @app.task(name=RING, ignore_result=True)  # type: ignore[untyped-decorator]  # Celery has no types
     def ring(kind: Any) -> None:
-        if kind in set(PassKind):  # anybody's message: anything else is dropped
+        if isinstance(kind, str) and kind in set(PassKind):  # anybody's message: anything else is dropped
             on_ring(PassKind(kind))
 
 

@@ -44,7 +44,11 @@ def open_context(settings: Settings, role: str) -> WorkerContext:
     database = Database(settings.resolved_database_url)
     database.check()
     check_schema(database)
-    settings.scratch_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for folder in (
+        settings.data_dir,
+        settings.scratch_dir,
+    ):  # parents of a folder would be made for everybody
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return WorkerContext(
         name=name,
         settings=settings,

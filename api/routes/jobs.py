@@ -75,7 +75,9 @@ class SourceErrorsQuery(Input):
 class JobRecordingsQuery(Input):
     """How to page through a job's recordings."""
 
-    state: list[LinkState] = Field([], description="Only those in this state; may be repeated.")
+    state: list[LinkState] = Field(
+        [], max_length=len(LinkState), description="Only those in this state; may be repeated."
+    )
     limit: Limit
     after: int | None = Field(None, ge=0, le=MAX_POSITION, description="The `next` of the page before.")
 
@@ -93,7 +95,10 @@ class JobRecordingsQuery(Input):
             },
         },
         413: {"model": Problem, "description": "The body is larger than 1 MiB."},
-        **CROWDED,
+        429: {
+            "model": Problem,
+            "description": "Too many recordings wait, or dry runs are under way; see Retry-After.",
+        },
     },
     response_model=AcceptedJob | DryRunView,
 )
@@ -200,7 +205,8 @@ def _try_out(submission: Submission, services: Services, tenant: str) -> DryRunV
     warnings = _checked(submission, new_requests(submission.tasks, settings), services, tenant)
     limits = ManifestLimits(settings.max_job_recordings, settings.max_manifest_bytes)
     dry = DryRun(services.store, settings.resolved_storage_url, tenant, limits, seed=random.getrandbits(32))
-    return dry.run(submission.sources).model_copy(update={"warnings": warnings})
+    with services.dry_runs.taken(tenant):
+        return dry.run(submission.sources).model_copy(update={"warnings": warnings})
 
 
 def _bulk(source: Source) -> NewSource | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -12,6 +13,8 @@ from pydantic_core import ErrorDetails, InitErrorDetails, PydanticCustomError
 
 from pipeline.tasks import get_task
 from pipeline.tasks.task import ASKED, TaskOptions
+
+MOST_UNKNOWN = 10  # names of one object that are refused one by one
 
 
 def validate_request(task_name: str, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -22,10 +25,19 @@ def validate_request(task_name: str, options: Mapping[str, Any]) -> dict[str, An
     """
     known: type[TaskOptions] = get_task(task_name).Options
     try:
-        return known.model_validate(dict(options), context=ASKED).model_dump(mode="json")
+        named = without_most_unknown(dict(options), known.model_fields)
+        return known.model_validate(named, context=ASKED).model_dump(mode="json")
     except ValidationError as error:
         details = [_naming_the_known(detail, list(known.model_fields)) for detail in error.errors()]
         raise ValidationError.from_exception_data(task_name, details) from None
+
+
+def without_most_unknown(value: Any, known: Collection[str]) -> Any:
+    """Return an object with what is known and the first unknown names: each becomes an error, and those are dear."""
+    if not isinstance(value, dict) or len(value) <= len(known) + MOST_UNKNOWN:
+        return value
+    unknown = set(itertools.islice((name for name in value if name not in known), MOST_UNKNOWN))
+    return {name: one for name, one in value.items() if name in known or name in unknown}
 
 
 def request_key(task_name: str, options: Mapping[str, Any], model: str) -> str:

@@ -126,6 +126,9 @@ REFUSED: Mapping[str, OddAudio] = {
     "gzip": OddAudio(_bytes(gzip.compress(wav_bytes(pcm(tone(1.0))))), ".wav", "unsupported_or_corrupt"),
     "fairplay_m4p": OddAudio(_renamed_entry(b"drms"), ".m4a", "drm_protected"),
     "audible_aax": OddAudio(_renamed_entry(b"aavd"), ".m4a", "drm_protected"),
+    "mp4_box_beyond_all_files": OddAudio(
+        _bytes(b"\0\0\0\1ftyp" + b"\xff" * 8 + b"isom" * 10), ".mp4", "corrupt_container"
+    ),
     "flac_header_only": OddAudio(_flac_without_frames, ".flac", "corrupt_container"),
     "asx": OddAudio(
         _bytes(b'<asx version="3.0"><entry><ref href="http://127.0.0.1:9/a"/></entry></asx>'),

@@ -192,7 +192,17 @@ def test_an_answer_to_thousands_of_wrong_sources_stays_short(client):
     answer = client.post("/v1/jobs", json={**ASKED, "sources": ["x"] * 10_000})
 
     assert len(fields(answer)) == 100
-    assert "and 9997 more" in answer.json()["detail"]
+    assert "and 97 more" in answer.json()["detail"]
+
+
+def test_wrong_items_behind_right_ones_are_named_by_their_places(client):
+    sources = [f"s3://archive/{i}" for i in range(1_000)]
+    sources[250] = "x"
+    sources[299] = {"uri": "s3://archive/1", "prefix": "s3://archive/"}
+
+    found = fields(client.post("/v1/jobs", json={**ASKED, "sources": sources}))
+
+    assert list(found) == ["sources[250].uri", "sources[299].uri"]
 
 
 def test_ten_thousand_sources_are_taken_and_one_more_is_not(client):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,10 +15,11 @@ from support import audio_makers as make
 
 import api.dry_runs
 from api.app import create_app
+from api.dry_run_places import MOST_OF_TENANT, DryRunPlaces, TooManyDryRuns
 from db.states import JobState, PassKind, SourceState
 from db.tables import Job, JobRecording, JobSource, Pass, SourceError
 from db.workers import WorkerReport, report_worker
-from storage import InputAccessDenied, folder_uri
+from storage import InputAccessDenied, ObjectInfo, folder_uri
 from storage.folder import FolderStore
 
 PREFIX = {"prefix": "s3://archive/1999/", "glob": "**/*.wav"}
@@ -325,3 +329,41 @@ def test_a_dry_run_tells_what_it_looked_into_from_what_it_could_not(at_archive, 
     assert (unread["code"], unread["count"], unread["examples"]) == ("input_access_denied", 1, [denied])
     skipped = {one["code"]: one for one in found["skipped"]}["input_access_denied"]
     assert (skipped["count"], skipped["examples"]) == (6, gone[:5])
+
+
+def test_dry_runs_that_hang_leave_room_for_everything_else(at_archive, archive, monkeypatch):
+    hangs, may_go_on = threading.Semaphore(0), threading.Event()
+    head = FolderStore.head
+
+    def hang(store: FolderStore, uri: str) -> ObjectInfo:
+        hangs.release()
+        assert may_go_on.wait(30)
+        return head(store, uri)
+
+    monkeypatch.setattr(FolderStore, "head", hang)
+    asked = {"sources": [folder_uri(archive / "0.wav")], "tasks": ["caption"]}
+    with ThreadPoolExecutor(16) as pool:
+        tried = [pool.submit(at_archive.post, "/v1/jobs?dry_run=true", json=asked) for _ in range(16)]
+        try:
+            assert all(hangs.acquire(timeout=10) for _ in range(MOST_OF_TENANT))
+            assert at_archive.post("/v1/jobs", json=asked).status_code == 202
+        finally:
+            may_go_on.set()
+    answers = [one.result() for one in tried]
+    refused = [answer for answer in answers if answer.status_code == 429]
+    assert refused
+    assert {answer.json()["code"] for answer in refused} == {"too_many_dry_runs"}
+    assert refused[0].headers["retry-after"] == "10"
+    assert at_archive.post("/v1/jobs?dry_run=true", json=asked).status_code == 200
+
+
+def test_a_tenant_leaves_places_for_the_dry_runs_of_others():
+    places = DryRunPlaces()
+    with ExitStack() as held:
+        for tenant in ["a", "a", "b", "c"]:
+            held.enter_context(places.taken(tenant))
+        for tenant in ["a", "b", "d"]:
+            with pytest.raises(TooManyDryRuns), places.taken(tenant):
+                pass
+    with places.taken("a"):
+        pass

@@ -293,6 +293,22 @@ def test_many_webhooks_are_all_served(database: Database) -> None:
     assert {urls.count(url) for url in urls} == {2}
 
 
+def test_many_webhooks_of_one_tenant_keep_no_other_waiting(database: Database) -> None:
+    for number in range(40):
+        webhook(database, f"https://{number}.example/", tenant="other")
+    mine = webhook(database)
+    jobs = {"other": submit(database, tenant="other"), TENANT: submit(database)}
+    with database.write() as session:
+        for tenant, job_id in jobs.items():
+            record_event(session, "job.succeeded", tenant=tenant, job_id=job_id, actor="test")
+
+    (first, second) = take(database, 2)
+
+    with database.read() as session:
+        asked = [session.get_one(Pass, one.pass_id).model for one in (first, second)]
+    assert mine in asked
+
+
 def test_a_cancelled_job_still_tells_its_end(database: Database) -> None:
     webhook(database)
     job_id = submit(database)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import time
 import tracemalloc
 from collections.abc import Iterable
 
@@ -142,6 +143,16 @@ def test_a_gzip_bomb_costs_no_memory():
         read(bomb, ManifestLimits(10**9, 20_000_000), block=10**6)
     assert tracemalloc.get_traced_memory()[1] < 10_000_000
     tracemalloc.stop()
+
+
+def test_members_that_unpack_to_nothing_cost_neither_time_nor_end():
+    nothing = gzip.compress(b"", mtime=0)
+    blocks = [nothing * (8 * 1024 * 1024 // len(nothing))] * 1_000  # as stores give them
+
+    before = time.process_time()
+    with pytest.raises(ManifestTooLarge):
+        list(read_manifest(blocks, ManifestLimits(100, 10_000_000)))
+    assert time.process_time() - before < 10  # each of the blocks took a minute and more
 
 
 def test_members_of_a_gzip_follow_each_other():
