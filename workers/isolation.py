@@ -18,6 +18,7 @@ from settings.logs import about
 from workers.attempt import ids_of
 from workers.context import WorkerContext
 from workers.gate import Gate
+from workers.silence import Silence
 
 logger = logging.getLogger(__name__)
 
@@ -34,8 +35,11 @@ class Isolation:
     turn at a time; other processes go on meanwhile, since they do not meet what this one has reserved.
     """
 
-    def __init__(self, context: WorkerContext, gate: Gate, stopping: threading.Event) -> None:
+    def __init__(
+        self, context: WorkerContext, gate: Gate, stopping: threading.Event, silence: Silence
+    ) -> None:
         self._context, self._gate, self._stopping = context, gate, stopping
+        self._silence = silence  # of the database
         self._due: dict[PassKind, float] = {}
         self._left: set[PassKind] = set()  # queues that had suspects at the last look
 
@@ -66,7 +70,7 @@ class Isolation:
                 if not self._stopping.is_set():  # else nobody may come in any more
                     self._gate.open()
         except SQLAlchemyError as error:
-            logger.warning("no suspect could be looked for, the database does not answer: %s", error)
+            self._silence.met("no suspect could be looked for", error)
         finally:
             self._due[kind] = time.monotonic() + LOOK_SECONDS
         return kind in self._left

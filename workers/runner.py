@@ -23,6 +23,7 @@ from workers.isolation import Isolation
 from workers.leases import Lease, LeaseKeeper
 from workers.numbers import Numbers
 from workers.rest import Rest
+from workers.silence import Silence
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +91,8 @@ class Runner:
         self._pool = ThreadPoolExecutor(sum(lane.places for lane in lanes), thread_name_prefix="work")
         self._wakes = {lane.kind: threading.Event() for lane in lanes}
         self._stopping = threading.Event()
-        self._isolation = Isolation(context, self._gate, self._stopping)
+        self._silence = Silence("the database")
+        self._isolation = Isolation(context, self._gate, self._stopping, self._silence)
         self._looked_at = {lane.kind: time.monotonic() for lane in lanes}
         self.counts = Numbers()
         self._threads = [
@@ -251,8 +253,9 @@ class Runner:
                     limit=places,
                 )
             self._looked_at[lane.kind] = time.monotonic()
+            self._silence.ended()
         except SQLAlchemyError as error:
-            logger.warning("no work could be claimed, the database does not answer: %s", error)
+            self._silence.met("no work could be claimed", error)
             claims = []
         finally:
             self._gate.become(len(claims))
@@ -260,7 +263,9 @@ class Runner:
 
     def _is_due(self, lane: Lane) -> bool:
         with self._context.database.read() as session:
-            return is_due(session, lane.kind, model=lane.model)
+            found = is_due(session, lane.kind, model=lane.model)
+        self._silence.ended()
+        return found
 
     def _busy(self, lane: Lane) -> list[Claim]:
         self._looked_at[lane.kind] = time.monotonic()
