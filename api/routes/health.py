@@ -37,12 +37,15 @@ class Readiness(BaseModel):
     parts: list[str] = Field(description="What was asked.", examples=[["database", "schema", "storage"]])
 
 
+# HEAD: what many load balancers ask with.
+@router.head("/healthz", include_in_schema=False)
 @router.get("/healthz", summary="Does the process live?")
 async def check_health() -> Health:
     """Answer without touching anything else."""
     return Health(status="ok")
 
 
+@router.head("/readyz", include_in_schema=False)
 @router.get(
     "/readyz",
     summary="Can it serve?",

@@ -35,6 +35,11 @@ def test_a_service_with_all_its_parts_is_ready(client):
     assert (answer.status_code, answer.json()["status"]) == (200, "ready")
 
 
+def test_health_may_be_asked_with_head(client):
+    assert [client.head(path).status_code for path in ("/healthz", "/readyz")] == [200, 200]
+    assert client.head("/v1/jobs").status_code == 405
+
+
 def failing(answer) -> list[str]:
     assert answer.status_code == 503
     assert answer.json()["code"] == "not_ready"
