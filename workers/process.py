@@ -153,5 +153,5 @@ def stop_on_signals() -> threading.Event:
 
 def ending_signals() -> list[signal.Signals]:
     """Return the signals that ask a worker to end: that of a lost terminal too, unless ``nohup`` says otherwise."""
-    asked = [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-    return [number for number in asked if signal.getsignal(number) != signal.SIG_IGN]
+    outlives_terminal = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    return [signal.SIGTERM, signal.SIGINT, *([] if outlives_terminal else [signal.SIGHUP])]

@@ -13,7 +13,9 @@ from fastapi.testclient import TestClient
 from support.servers import wait_until
 
 from api.app import THREADS, create_app
+from api.dry_run_places import MOST_OF_TENANT
 from api.routes import health, operations
+from api.services import STORAGE_THREADS
 from db.database import Database
 from storage import StorageUnavailable
 
@@ -103,8 +105,8 @@ def test_a_database_that_hangs_is_said_while_every_thread_waits_for_it(settings,
     assert "earwitness_queue_passes" not in metrics
 
 
-@pytest.mark.parametrize("what", ["upload", "dry run"])
-def test_a_storage_that_hangs_holds_up_no_request_that_needs_none(settings, hanging, what):
+@pytest.mark.parametrize(("what", "most"), [("upload", STORAGE_THREADS), ("dry run", MOST_OF_TENANT)])
+def test_a_storage_that_hangs_holds_up_no_request_that_needs_none(settings, hanging, what, most):
     job = {"sources": ["s3://calls/a.wav"], "tasks": ["caption"]}
     prefix = {"sources": [{"prefix": "s3://calls/"}], "tasks": ["caption"], "dry_run": True}
     with TestClient(create_app(settings, store=HangingStore(hanging)), client=LOCAL) as client:
@@ -114,7 +116,7 @@ def test_a_storage_that_hangs_holds_up_no_request_that_needs_none(settings, hang
                 return client.post("/v1/uploads", files={"file": ("a.wav", b"RIFF")})
             return client.post("/v1/jobs", json=prefix)
 
-        with asked_by_many(ask, hanging, 4):
+        with asked_by_many(ask, hanging, most):
             began = time.monotonic()
             submitted = client.post("/v1/jobs", json=job)
             listed = client.get("/v1/jobs")

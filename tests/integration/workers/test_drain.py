@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,16 @@ def passes(database: Database) -> list[Pass]:
         return list(session.scalars(select(Pass).order_by(Pass.id)))
 
 
+@contextmanager
+def inherited_at_hangup(handler: signal.Handlers) -> Iterator[None]:
+    """Let processes that are started here have that handler, whatever started the tests."""
+    before = signal.signal(signal.SIGHUP, handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize(
     ("broker", "polite", "asked"),
     [
@@ -74,7 +86,8 @@ def test_a_worker_that_is_asked_to_stop_gives_back_what_does_not_end(
         "PYTHONPATH": f"{ROOT}:{tmp_path}",
     }
     submit(sqlite_database, uris=("s3://b/1", "s3://b/2"))
-    worker = WorkerProcess("drained_worker", environment, tmp_path / "worker.log")
+    with inherited_at_hangup(signal.SIG_DFL):
+        worker = WorkerProcess("drained_worker", environment, tmp_path / "worker.log")
     try:
         worker.wait_for("working")
         assert worker.stop(40.0, asked) == 0, worker.text()
@@ -99,11 +112,8 @@ def test_a_worker_that_is_to_outlive_its_terminal_does(
         "EARWITNESS_DATABASE_URL": f"sqlite:///{sqlite_database.url.database}",
         "EARWITNESS_BROKER_URL": redis_server.url,
     }
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what nohup does
-    try:
+    with inherited_at_hangup(signal.SIG_IGN):  # what nohup does
         worker = WorkerProcess("workers.cpu", environment, tmp_path / "worker.log")
-    finally:
-        signal.signal(signal.SIGHUP, before)
     try:
         worker.wait_for("celery@")
         worker.process.send_signal(signal.SIGHUP)
