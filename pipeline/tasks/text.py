@@ -17,9 +17,15 @@ INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co"})
 """The Unicode categories of controls, of characters without width or with a direction of their own, and of none."""
 
 UNSPACED_LANGUAGES = frozenset({"zh"})
+COUNTED_BY_CHARACTER = UNSPACED_LANGUAGES | {"ja"}
 
-SPOKEN_WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+(?:'[^\W_\u3400-\u9fff]+)*")
-"""A word as it is timed and compared: of Chinese, each character."""
+# Hiragana, katakana (of half width too) and ideographs, without the points among them.
+_UNSPACED = (
+    r"\u3005\u3041-\u309a\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f"
+)
+_SPACED = rf"[^\W_{_UNSPACED}]+"
+SPOKEN_WORD = re.compile(rf"[{_UNSPACED}]|{_SPACED}(?:'{_SPACED})*")
+"""A word as it is timed and compared: of Chinese and Japanese, each character."""
 
 
 def has_control_token(text: str) -> bool:
@@ -60,5 +66,5 @@ def has_letters(text: str) -> bool:
 
 
 def count_words(text: str, language: str) -> int:
-    """Return how many words a text has: in Chinese characters, as where each has its time, else between spaces."""
-    return len(SPOKEN_WORD.findall(text) if language in UNSPACED_LANGUAGES else text.split())
+    """Return how many words a text has: in Chinese and Japanese, which write no spaces, how many characters."""
+    return len(SPOKEN_WORD.findall(text) if language in COUNTED_BY_CHARACTER else text.split())

@@ -123,6 +123,19 @@ def test_in_a_language_without_word_times_the_utterance_is_found_and_says_why() 
     assert stitch("locate", {"phrase": "tag frau lehmann"}, [part]).annotations == ()
 
 
+def test_a_phrase_is_found_in_japanese_which_has_no_spaces() -> None:
+    chunk = HeardChunk(10 * SECOND, ((SECOND, 2 * SECOND), (4 * SECOND, 6 * SECOND)))
+    said = ["こんにちは。", "本日はコーヒー・紅茶をありがとうございます"]
+    parsed = hear("locate", Scripted(said, {"<|ja|>": 0.9}), chunk, phrase="ありがとう")
+    part = Part(0, 0, 0, 10 * SECOND, 0, 10 * SECOND, parsed=parsed)
+
+    def found(phrase: str) -> list[str]:
+        return [one.text for one in stitch("locate", {"phrase": phrase}, [part]).annotations]
+
+    assert found("ありがとう") == found("コーヒー 紅茶") == found("紅茶を") == [said[1]]
+    assert found("ありがたい") == found("ヒコ") == []
+
+
 def test_a_phrase_is_taken_for_a_transcripts_questions() -> None:
     """So that both together ask the model once."""
     located, transcribed = Scripted(["so<|0.50|>"]), Scripted(["so<|0.50|>"])

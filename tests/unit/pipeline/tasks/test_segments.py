@@ -132,10 +132,13 @@ def test_the_summary_counts_what_was_said_and_names_the_language_that_was_spoken
     )
 
 
-def test_chinese_which_has_no_spaces_is_counted_by_character_with_times_or_without() -> None:
+def test_what_is_written_without_spaces_is_counted_by_character_with_times_or_without() -> None:
     timed = part(0, 10, said("", [("面", 0.0, 1.0), ("条", 1.0, 2.0)], language="zh"))
     plain = part(10, 20, said("用AI技术，好。", language="zh"))
-    assert [stitch("transcribe", {}, [one]).summary.data["words"] for one in (timed, plain)] == [2, 5]
+    kana = part(20, 30, said("コーヒー・紅茶を、どうぞ。", language="ja"))
+    spaced = part(30, 40, said("안녕 하세요", language="ko"))
+    found = [stitch("transcribe", {}, [one]).summary.data["words"] for one in (timed, plain, kana, spaced)]
+    assert found == [2, 5, 10, 2]
 
 
 def test_a_recording_in_which_nobody_speaks_counts_nothing() -> None:
