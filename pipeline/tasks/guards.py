@@ -6,6 +6,7 @@ import re
 import zlib
 
 from pipeline.tasks.parsed import confidence
+from pipeline.tasks.text import UNSPACED
 from qwen_audio.answers import Answer, FinishReason
 
 MAX_COMPRESSION_RATIO = 2.4  # above, text repeats itself (openai/whisper's threshold)
@@ -15,7 +16,7 @@ MIN_DISTINCT_RUNS = 0.6  # below this share, what compresses well is a loop
 NO_SPEECH_PROB = 0.6  # above, together with ...
 NO_SPEECH_LOGPROB = -1.0  # ... answers less sure than this, nobody speaks (openai/whisper's thresholds)
 
-_WORD = re.compile(r"[\u3400-\u9fff]|[^\W_\u3400-\u9fff]+")
+_WORD = re.compile(rf"[{UNSPACED}]|[^\W_{UNSPACED}]+")
 
 
 def compression_ratio(text: str) -> float | None:
@@ -41,7 +42,7 @@ def is_loop(answer: Answer, text: str) -> bool:
 def distinct_runs(text: str) -> float:
     """Return how many of the text's runs of ``RUN`` words differ, as a share of all; 1 where there are none.
 
-    Chinese, which has no spaces, is counted by characters.
+    Chinese and Japanese, which have no spaces, are counted by characters.
     """
     words = _WORD.findall(text.casefold())
     runs = [tuple(words[place : place + RUN]) for place in range(len(words) - RUN + 1)]

@@ -20,11 +20,11 @@ UNSPACED_LANGUAGES = frozenset({"zh"})
 COUNTED_BY_CHARACTER = UNSPACED_LANGUAGES | {"ja"}
 
 # Hiragana, katakana (of half width too) and ideographs, without the points among them.
-_UNSPACED = (
+UNSPACED = (
     r"\u3005\u3041-\u309a\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3400-\u9fff\uf900-\ufaff\uff66-\uff9f"
 )
-_SPACED = rf"[^\W_{_UNSPACED}]+"
-SPOKEN_WORD = re.compile(rf"[{_UNSPACED}]|{_SPACED}(?:'{_SPACED})*")
+_SPACED = rf"[^\W_{UNSPACED}]+"
+SPOKEN_WORD = re.compile(rf"[{UNSPACED}]|{_SPACED}(?:'{_SPACED})*")
 """A word as it is timed and compared: of Chinese and Japanese, each character."""
 
 

@@ -59,11 +59,18 @@ def test_a_report_in_few_words_is_no_loop_though_it_compresses_like_one() -> Non
     assert not is_loop(answer(""), report)
 
 
-def test_runs_are_counted_by_words_and_in_chinese_by_characters() -> None:
+def test_runs_are_counted_by_words_and_where_there_are_no_spaces_by_characters() -> None:
     assert distinct_runs("one two three") == 1.0
     assert distinct_runs("a b c d a b c d") == 4 / 5
     assert distinct_runs("你好" * 10) == 2 / 17
     assert is_loop(answer(""), "谢谢你的观看" * 12)
+    assert is_loop(answer(""), "ありがとうございます" * 12)
+    assert is_loop(answer(""), "ハイ、ハイ、" * 20)
+    japanese = (
+        "本日はお電話いただきありがとうございます。担当の者におつなぎしますので、そのままお待ちください。"
+    )
+    assert distinct_runs(japanese) >= MIN_DISTINCT_RUNS
+    assert not is_loop(answer(""), japanese)
 
 
 @pytest.mark.parametrize(
