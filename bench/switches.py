@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from bench.engine import FULL, QUICK, Load
-from bench.engine_gpu import ROUNDS, ask, equal_ids
+from bench.full_size import ROUNDS, ask, equal_ids
 from bench.models import forced_lengths, make_clips, make_model, make_tokenizer
 from qwen_audio.tuning import CPU, GPU, Tuning, tuning_of
 

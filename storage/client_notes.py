@@ -28,9 +28,8 @@ def check_metadata(metadata: dict[str, Any]) -> dict[str, Any]:
     while waiting:
         value, depth = waiting.pop()
         looked_at += 1
-        if (
-            looked_at + len(waiting) > MAX_METADATA_BYTES
-        ):  # each takes a byte at least: it need not be read to its end
+        # Each takes a byte at least: what is too large need not be read to its end.
+        if looked_at + len(waiting) > MAX_METADATA_BYTES:
             raise InvalidNotes("metadata_too_large", f"metadata may be {MAX_METADATA_BYTES} bytes of JSON")
         if depth > MAX_METADATA_DEPTH:
             raise InvalidNotes("metadata_too_deep", f"metadata may be {MAX_METADATA_DEPTH} levels deep")

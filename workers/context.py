@@ -44,10 +44,7 @@ def open_context(settings: Settings, role: str) -> WorkerContext:
     database = Database(settings.resolved_database_url)
     database.check()
     check_schema(database)
-    for folder in (
-        settings.data_dir,
-        settings.scratch_dir,
-    ):  # parents of a folder would be made for everybody
+    for folder in (settings.data_dir, settings.scratch_dir):  # made on the way, it would be open to everybody
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     return WorkerContext(
         name=name,

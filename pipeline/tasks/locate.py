@@ -29,9 +29,7 @@ from pipeline.tasks.transcribe import WORD_TOKENS_PER_SECOND, Transcribe, Transc
 from qwen_audio.tags import Prompt
 
 MAX_PHRASE_CHARACTERS = 200
-MAX_PAUSE_SAMPLES = (
-    2 * SAMPLES_PER_SECOND
-)  # between two words of a phrase: what lies further apart is not one
+MAX_PAUSE_SAMPLES = 2 * SAMPLES_PER_SECOND  # between two words of a phrase: further apart they are none
 
 
 class LocateOptions(TaskOptions):

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 import pytest
 import torch
 
-from bench import engine, engine_gpu, switches
+from bench import engine, engine_gpu, full_size, switches
 from bench.journal import Journal
 from bench.models import TASKS, Size, forced_lengths, make_tokenizer, shortened
 from bench.roofline import Rates, Shares, shares
@@ -46,7 +46,7 @@ def test_every_way_of_asking_gives_the_same_ids():
             **inputs, max_new_tokens=5, min_new_tokens=5, do_sample=False, pad_token_id=0
         )
         expected = [tuple(row) for row in ids[:, inputs["input_ids"].shape[1] :].tolist()]
-        _, _, answers = engine_gpu.ask(bench.model, bench.tokenizer, bench.clips, [task])
+        _, _, answers = full_size.ask(bench.model, bench.tokenizer, bench.clips, [task])
     assert answers == expected
 
 
@@ -96,7 +96,7 @@ def test_figures_are_medians_of_ratios_inside_a_run():
     assert not engine.is_reached("encodes_per_chunk", 1.1)
 
 
-GPU_SCALE = engine_gpu.Scale(TINY, 4_096, 3, 2, (2, 3), 1_024, (2,), 64, 1 << 16)
+GPU_SCALE = full_size.Scale(TINY, 4_096, 3, 2, (2, 3), 1_024, (2,), 64, 1 << 16)
 
 
 def test_the_gpu_script_runs_small_on_a_cpu(monkeypatch, capsys, tmp_path):
@@ -239,7 +239,7 @@ def test_all_questions_begin_together_so_that_every_round_has_the_same_steps(mon
     monkeypatch.setattr(Prefix, "branch", slowly)
     with forced_lengths():
         bench = engine.Bench(LOAD)
-        _, metrics, _ = engine_gpu.ask(bench.model, bench.tokenizer, bench.clips, LOAD.tasks[:1])
+        _, metrics, _ = full_size.ask(bench.model, bench.tokenizer, bench.clips, LOAD.tasks[:1])
     assert metrics.steps == LOAD.tasks[0].tokens
 
 
@@ -249,7 +249,7 @@ def test_a_vocabulary_may_be_as_large_as_the_official_one():
 
 
 def test_equal_ids_are_counted_over_what_both_have():
-    assert engine_gpu.equal_ids([(1, 2), (3,)], [(1, 2), (4,), (5,)]) == 0.5
+    assert full_size.equal_ids([(1, 2), (3,)], [(1, 2), (4,), (5,)]) == 0.5
 
 
 def test_only_what_happened_between_two_snapshots_is_counted():
@@ -257,7 +257,7 @@ def test_only_what_happened_between_two_snapshots_is_counted():
     after = Metrics(
         steps=10, prefills=4, busy_seconds=9.0, encode_seconds=1.5, prefill_seconds=2.5, read_positions=7
     )
-    found = engine_gpu.since(before, after)
+    found = full_size.since(before, after)
     assert (found.steps, found.prefills, found.busy_seconds) == (7, 3, 7.0)
     assert (found.encode_seconds, found.prefill_seconds, found.read_positions) == (1.0, 2.0, 7)
 
