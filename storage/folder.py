@@ -8,7 +8,7 @@ deleted.
 
 from __future__ import annotations
 
-import errno
+import logging
 import os
 import secrets
 import stat
@@ -19,32 +19,14 @@ from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import quote
 
-from storage.errors import (
-    InputAccessDenied,
-    InputChanged,
-    InputNotFound,
-    InvalidRange,
-    InvalidUri,
-    StorageError,
-    StorageFull,
-    StorageUnavailable,
-)
+from storage.errors import InputAccessDenied, InputChanged, InputNotFound, InvalidRange, InvalidUri
+from storage.os_answers import translated
 from storage.store import BLOCK_BYTES, ObjectInfo
 from storage.uris import folder_uri, parse_file
 
+logger = logging.getLogger(__name__)
+
 _PART_PREFIX, _PART_SUFFIX = ".earwitness-", ".part"
-_ERRORS: dict[int, type[StorageError]] = {
-    errno.ENOENT: InputNotFound,
-    errno.ENOTDIR: InputNotFound,
-    errno.EISDIR: InputNotFound,
-    errno.EACCES: InputAccessDenied,
-    errno.EPERM: InputAccessDenied,
-    errno.EROFS: InputAccessDenied,
-    errno.ELOOP: InputAccessDenied,
-    errno.ENAMETOOLONG: InvalidUri,
-    errno.ENOSPC: StorageFull,
-    errno.EDQUOT: StorageFull,
-}
 
 
 class FolderStore:
@@ -68,7 +50,7 @@ class FolderStore:
             info = _check_version(_info(uri, os.fstat(file.fileno())), version)
             if end > info.size_bytes:
                 raise InvalidRange(f"{uri} holds {info.size_bytes} bytes, not {start} to {end}")
-            with _translated(uri):
+            with translated(uri):
                 file.seek(start)
                 return _read_exactly(file, end - start, uri)
 
@@ -79,7 +61,7 @@ class FolderStore:
         with self._open(uri) as file:
             info = _check_version(_info(uri, os.fstat(file.fileno())), version)
             for start in range(0, info.size_bytes, block_bytes):
-                with _translated(uri):
+                with translated(uri):
                     block = _read_exactly(file, min(block_bytes, info.size_bytes - start), uri)
                 yield block
             _check_version(_info(uri, os.fstat(file.fileno())), info.version)
@@ -90,12 +72,12 @@ class FolderStore:
         path = self._resolve(uri)
         if uri.endswith("/") or path in self._roots:
             raise InvalidUri(f"{uri} names a folder")
-        with _translated(uri):
+        with translated(uri):
             path.parent.mkdir(parents=True, exist_ok=True)
             writer = _FolderWriter(uri, path)
         try:
             yield writer
-            with _translated(uri):
+            with translated(uri):
                 writer.commit()
         except BaseException:
             writer.abort()
@@ -122,13 +104,13 @@ class FolderStore:
     def delete(self, uri: str) -> None:
         """Remove a file; see ``ObjectStore``."""
         path = self._resolve(uri, follow=False)
-        with _translated(uri), suppress(FileNotFoundError, NotADirectoryError):
+        with translated(uri), suppress(FileNotFoundError, NotADirectoryError):
             path.unlink()
 
     def check(self, prefix: str) -> None:
         """Look for the folder, or for the last one above it that is there; see ``ObjectStore``."""
         path = self._resolve(prefix)
-        with _translated(prefix):
+        with translated(prefix):
             there = next(one for one in (path, *path.parents) if one.exists())
         if not there.is_dir():
             raise InputNotFound(f"{prefix}: {there} is no folder")
@@ -138,16 +120,20 @@ class FolderStore:
         folder = self._resolve(prefix)
         swept = 0
         for part in folder.rglob(f"{_PART_PREFIX}*{_PART_SUFFIX}") if folder.is_dir() else ():
-            with suppress(OSError):  # its writer may end at this moment
+            try:
                 if datetime.fromtimestamp(part.stat().st_mtime, UTC) < before:
                     part.unlink()
                     swept += 1
+            except FileNotFoundError:  # its writer has ended at this moment
+                continue
+            except OSError as error:  # one that stays is no reason to leave the others
+                logger.warning("an unfinished file stays, it cannot be removed: %s", error)
         return swept
 
     def _resolve(self, uri: str, *, follow: bool = True) -> Path:
         """Return the real path, or refuse it; ``follow=False`` keeps a link in the last place."""
         named = Path(parse_file(uri))
-        with _translated(uri):
+        with translated(uri):
             real = Path(os.path.realpath(named if follow else named.parent))
         path = real if follow else real / named.name
         if not any(path.is_relative_to(root) for root in self._roots):
@@ -161,7 +147,7 @@ class FolderStore:
         meanwhile from leading outside.
         """
         path = self._resolve(uri)
-        with _translated(uri):
+        with translated(uri):
             descriptor = _open_without_links(path)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             os.close(descriptor)
@@ -181,7 +167,7 @@ class _FolderWriter:
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Append ``data``."""
         view = memoryview(data).cast("B")
-        with _translated(self._uri):
+        with translated(self._uri):
             while view:
                 view = view[self._file.write(view) :]
 
@@ -204,15 +190,6 @@ class _FolderWriter:
         """Leave nothing behind."""
         self._file.close()
         self._part.unlink(missing_ok=True)
-
-
-@contextmanager
-def _translated(uri: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        fact = _ERRORS.get(error.errno or 0, StorageUnavailable)
-        raise fact(f"{uri}: {os.strerror(error.errno or errno.EIO)}", uri=uri) from error
 
 
 def _info(uri: str, status: os.stat_result) -> ObjectInfo:
@@ -260,18 +237,16 @@ def _walk(folder: bytes, name_prefix: bytes, after: bytes) -> Iterator[tuple[byt
     Only what comes behind ``after``, a path below the folder; folders that lie wholly before it are not read. A file
     comes with its status, a link without. One folder's names are held at a time, and those of the folders above.
     """
+    uri = f"file://{quote(folder)}"
     try:
-        with os.scandir(folder) as scan:
+        with translated(uri), os.scandir(folder) as scan:
             entries = [
                 entry.name + b"/" if entry.is_dir(follow_symlinks=False) else entry.name
                 for entry in scan
                 if entry.name.startswith(name_prefix)
             ]
-    except (FileNotFoundError, NotADirectoryError):
+    except InputNotFound:  # it is gone, or was never there
         return
-    except OSError as error:
-        fact, uri = _ERRORS.get(error.errno or 0, StorageUnavailable), f"file://{quote(folder)}"
-        raise fact(f"{uri}: {os.strerror(error.errno or errno.EIO)}", uri=uri) from error
     entries.sort(reverse=True)
     while entries:  # popped, so that the names behind us cost no memory
         name = entries.pop()
@@ -279,12 +254,15 @@ def _walk(folder: bytes, name_prefix: bytes, after: bytes) -> Iterator[tuple[byt
             if after < name or after.startswith(name):
                 yield from _walk(folder + name, b"", after[len(name) :] if after.startswith(name) else b"")
         elif name > after and not _is_part(name):
-            with suppress(FileNotFoundError):  # it can vanish before we look at it
-                status = os.stat(folder + name, follow_symlinks=False)
-                if stat.S_ISREG(status.st_mode):
-                    yield folder + name, status
-                elif stat.S_ISLNK(status.st_mode):
-                    yield folder + name, None
+            try:
+                with translated(f"{uri}{quote(name)}"):
+                    status = os.stat(folder + name, follow_symlinks=False)
+            except InputNotFound:  # it can vanish before we look at it
+                continue
+            if stat.S_ISREG(status.st_mode):
+                yield folder + name, status
+            elif stat.S_ISLNK(status.st_mode):
+                yield folder + name, None
 
 
 def _is_part(name: bytes) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -141,14 +141,19 @@ class S3Store:
 
     def _get(self, uri: str, start: int, end: int, version: str | None) -> bytes:
         """Fetch a range, again when its body breaks off: the client's own retries end where it begins."""
+        broke: Exception | None = None
         for attempt in range(self._attempts):
             if attempt:
                 time.sleep(FIRST_PAUSE_SECONDS * 2 ** (attempt - 1))
-            with suppress(*_BROKEN_BODY):
+            try:
                 body = self._get_once(uri, start, end, version)
-                if len(body) == end - start:
-                    return body
-        raise StorageUnavailable(f"{uri}: bytes {start} to {end} broke off {self._attempts} times", uri=uri)
+            except _BROKEN_BODY as error:
+                broke = error
+                continue
+            if len(body) == end - start:
+                return body
+        told = f"{uri}: bytes {start} to {end} broke off {self._attempts} times"
+        raise StorageUnavailable(told, uri=uri) from broke
 
     def _get_once(self, uri: str, start: int, end: int, version: str | None) -> bytes:
         bucket, key = parse_s3(uri)

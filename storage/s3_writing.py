@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -16,6 +16,8 @@ from storage.uris import parse_s3
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import CompletedPartTypeDef
+
+logger = logging.getLogger(__name__)
 
 PART_BYTES = 16 * 1024 * 1024  # at most 10,000 parts make an object: 160 GiB
 
@@ -56,9 +58,13 @@ class S3Writer:
     def abort(self) -> None:
         """Drop the parts that were sent; the error that led here is the one worth telling."""
         if self._upload_id is not None:
-            with suppress(BotoCoreError, ClientError):
+            try:
                 self._client.abort_multipart_upload(
                     Bucket=self._bucket, Key=self._key, UploadId=self._upload_id
+                )
+            except (BotoCoreError, ClientError) as error:
+                logger.warning(
+                    "%s: sent parts stay until they are swept: %s", self._uri, type(error).__name__
                 )
 
     def _put(self) -> str:

@@ -118,6 +118,7 @@ def test_a_body_that_always_breaks_off_is_an_unavailable_storage(flaky):
     with pytest.raises(StorageUnavailable, match="broke off 5 times") as raised:
         store.read("s3://bucket/a", 0, 10)
     assert raised.value.retryable
+    assert raised.value.__cause__ is not None  # what the last of them met
     assert handler.gets == 5
 
 

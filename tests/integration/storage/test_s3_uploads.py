@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from http.server import ThreadingHTTPServer
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 from chaos.s3_stub import Bucket, Handler
 
 import storage.s3_writing
@@ -127,6 +128,27 @@ def test_a_writer_whose_upload_was_swept_fails_in_a_way_that_another_try_can_men
     assert raised.value.retryable
     assert bucket.objects == {}
     assert bucket.uploads.left() == []
+
+
+def test_parts_that_cannot_be_dropped_are_said_and_the_error_before_stays(stub, monkeypatch, caplog):
+    _, store = stub
+    monkeypatch.setattr(storage.s3_writing, "PART_BYTES", 10)
+
+    def refuse(**_):
+        raise EndpointConnectionError(endpoint_url="http://s3")
+
+    def fail():
+        with store.writer("s3://calls/ours/a") as writer:
+            writer.write(b"0123456789abc")
+            monkeypatch.setattr(store._client, "abort_multipart_upload", refuse)
+            raise ValueError("of the source")
+
+    with pytest.raises(ValueError, match="of the source"):
+        fail()
+    (record,) = [one for one in caplog.records if one.name == "storage.s3_writing"]
+    assert record.getMessage() == (
+        "s3://calls/ours/a: sent parts stay until they are swept: EndpointConnectionError"
+    )
 
 
 def test_an_upload_whose_end_got_no_answer_is_tried_again(stub, monkeypatch):

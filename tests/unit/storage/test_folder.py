@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -115,6 +117,41 @@ def test_the_left_over_of_a_crash_is_not_listed(store, root):
     (root / ".earwitness-0123456789abcdef.part").write_bytes(b"half")
     (root / "whole").write_bytes(b"whole")
     assert [info.size_bytes for info in store.list(folder_uri(root))] == [5]
+
+
+def test_a_folder_whose_files_may_not_be_looked_at_is_denied_and_what_vanishes_is_passed_over(
+    store, root, monkeypatch
+):
+    for name in ("a", "b", "c"):
+        (root / name).write_bytes(b"abc")
+    looked, error = os.stat, FileNotFoundError(2, "No such file or directory")
+
+    def stat(path, **options):
+        if os.fsencode(path).endswith(b"/b"):
+            raise error
+        return looked(path, **options)
+
+    monkeypatch.setattr(storage.folder.os, "stat", stat)
+    assert [one.uri[-2:] for one in store.list(folder_uri(root) + "/")] == ["/a", "/c"]
+    error = PermissionError(13, "Permission denied")
+    with pytest.raises(InputAccessDenied, match="/b: Permission denied"):
+        list(store.list(folder_uri(root) + "/"))
+
+
+def test_a_left_over_that_cannot_be_removed_is_said_and_holds_up_no_other(store, root, monkeypatch, caplog):
+    for number in range(3):
+        (root / f".earwitness-{number}.part").write_bytes(b"half")
+    removed = Path.unlink
+
+    def unlink(path, **options):
+        if path.name.endswith("1.part"):
+            raise PermissionError(13, "Permission denied", str(path))
+        removed(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    assert store.sweep_unfinished(folder_uri(root) + "/", later) == 2
+    assert ["1.part" in record.getMessage() for record in caplog.records] == [True]
 
 
 def test_a_name_that_is_not_utf8_can_be_read_and_listed(store, root):

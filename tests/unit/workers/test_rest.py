@@ -10,19 +10,6 @@ from workers.rest import FIRST_SECONDS, LONGEST_SECONDS, OUTAGES_IN_A_ROW, Rest
 from workers.trouble import DiskTooSmall, check_room, outage_of, trouble_of
 
 
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def rest(clock):
     return Rest("plan", clock)

@@ -7,18 +7,6 @@ import pytest
 from workers.silence import REMINDER_SECONDS, Silence
 
 
-class Clock:
-    now = 100.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 @pytest.fixture
 def silence(clock):
     return Silence("the database", clock)
