@@ -23,7 +23,8 @@ DRY_RUN_SECONDS = 60.0
 UPLOAD_TIMEOUT = httpx.Timeout(
     TIMEOUT_SECONDS, read=300.0
 )  # a store takes a while to complete a large object
-PATIENCE_SECONDS, PAUSE_SECONDS = 30.0, 1.0  # how long, and how often, is asked again
+PATIENCE_SECONDS = 30.0  # how long an API that was there may be away
+PAUSE_SECONDS = 1.0  # before the same is asked again
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout)
 _OF_PROXIES = (HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT)
 # A socket that our supervisor holds takes connections also while nobody serves it; who serves it answers within 3 s.
@@ -159,16 +160,20 @@ class ApiClient:
         return ApiUnreachable(f"{self.url} is no URL of an API: use http://HOST:PORT")
 
 
+def is_away(error: ApiUnreachable | ApiProblem) -> bool:
+    """Say whether an error is that of an API, or of a proxy before it, that may be back soon."""
+    return isinstance(error, ApiUnreachable) or error.status in (*_OF_PROXIES, HTTPStatus.SERVICE_UNAVAILABLE)
+
+
 def _may_be_done(error: ApiUnreachable | ApiProblem) -> bool:
     return error.may_be_done if isinstance(error, ApiUnreachable) else error.status in _OF_PROXIES
 
 
 def _may_pass(error: ApiUnreachable | ApiProblem) -> bool:
     """Say whether another try may get the answer to the first one."""
-    if isinstance(error, ApiUnreachable):
-        return True
-    is_under_way = error.problem.get("code") == "idempotency_key_in_flight"
-    return is_under_way or error.status in (*_OF_PROXIES, HTTPStatus.SERVICE_UNAVAILABLE)
+    return is_away(error) or (
+        isinstance(error, ApiProblem) and error.problem.get("code") == "idempotency_key_in_flight"
+    )
 
 
 class _CountedFile:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from http import HTTPStatus
 
 from rich.progress import (
     BarColumn,
@@ -18,15 +17,12 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from cli.client import ApiClient, Json
+from cli.client import PATIENCE_SECONDS, ApiClient, Json, is_away
 from cli.errors import ApiProblem, ApiUnreachable
 from cli.terminal import err, our_name, say
 
 FINAL_STATES = ("succeeded", "partial", "failed", "cancelled")
 POLL_SECONDS = 0.5
-PATIENCE_SECONDS = 30.0  # how long an API that was there may be away
-# What says so: the API itself, or a proxy before it.
-_AWAY = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 
 
 class _AudioSeconds(ProgressColumn):
@@ -131,8 +127,7 @@ def _look(
         try:
             return client.get(f"/v1/jobs/{job_id}")
         except (ApiUnreachable, ApiProblem) as error:
-            away = isinstance(error, ApiUnreachable) or error.status in _AWAY
-            if not away or waited >= PATIENCE_SECONDS:
+            if not is_away(error) or waited >= PATIENCE_SECONDS:
                 raise
         waited += POLL_SECONDS + time.monotonic() - asked_at
         each_round()
